@@ -1,0 +1,515 @@
+//! What an operator writes: `Config`, the checked settings.
+//!
+//! `file` mirrors the TOML, `resolve` turns file and environment into a [`Config`], and [`Problem`] tells what is wrong,
+//! all of it at once. A `Config` that exists is right: every reference resolves and every secret is present.
+
+use std::{collections::BTreeSet, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// Settings that were checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the gateway listens.
+    pub listen: SocketAddr,
+    /// How clients reach the gateway, for the links in citations; unset: the request's own scheme and host.
+    pub public_url: Option<Url>,
+    /// Where a model goes that nothing else names.
+    pub default_upstream: Option<String>,
+    /// Which `rag` keys a request may carry.
+    pub allow_overrides: AllowOverrides,
+    /// Whether requests need no key although the address is not loopback.
+    pub anonymous: bool,
+    /// Where passages come from.
+    pub search: Search,
+    /// How answers are grounded, unless a key, a model or a request says otherwise.
+    pub rag: Rag,
+    /// How streams are kept alive.
+    pub stream: Stream,
+    /// Sizes and counts that nothing may exceed.
+    pub limits: Limits,
+    /// Deadlines, each for one named wait.
+    pub timeouts: Timeouts,
+    /// When a neighbour is asked again.
+    pub retry: Retry,
+    /// Model providers, in the order of the file.
+    pub upstreams: Vec<Upstream>,
+    /// Names that clients see, in the order of the file.
+    pub models: Vec<Model>,
+    /// Who may ask; empty: nobody is asked for a key.
+    pub keys: Vec<Key>,
+    /// The links in citations.
+    pub links: Links,
+    /// What the log looks like.
+    pub log: Log,
+}
+
+/// A number that names a workspace of LightOn's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WorkspaceId(pub i64);
+
+impl fmt::Display for WorkspaceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A secret text: never printed, never serialised.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Which `rag` keys a request may carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowOverrides {
+    /// Every key.
+    All,
+    /// None of them.
+    None,
+    /// These keys only.
+    Only(BTreeSet<String>),
+}
+
+/// Where passages come from.
+#[derive(Debug, Clone)]
+pub struct Search {
+    /// Which retriever answers.
+    pub backend: SearchBackend,
+    /// How long one search may take, waiting for its turn included.
+    pub timeout: Duration,
+}
+
+/// The retriever and what it alone needs.
+#[derive(Debug, Clone)]
+pub enum SearchBackend {
+    /// LightOn's search API.
+    LightOn {
+        /// The API's address, without `/api/v3`.
+        base_url: Url,
+        /// The key; unset only where nothing can search.
+        api_key: Option<Secret>,
+        /// Paces all search requests of this process.
+        requests_per_minute: u32,
+    },
+    /// An index of a folder, in this process.
+    Local {
+        /// The folder.
+        documents: PathBuf,
+    },
+}
+
+/// How answers are grounded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rag {
+    /// How passages reach the model.
+    pub mode: Mode,
+    /// The workspaces of requests that name none; empty: every one within the bounds.
+    pub workspace_id: Vec<WorkspaceId>,
+    /// How many passages are asked for, 1..=100.
+    pub max_results: u16,
+    /// Drops passages whose relevance is known and lower.
+    pub min_relevance: f64,
+    /// What the passages may take of the prompt, in tokens.
+    pub passage_tokens: u32,
+    /// Where the search query comes from.
+    pub query_from: QueryFrom,
+    /// The model that rewrites the query, for [`QueryFrom::Rewrite`].
+    pub rewrite_model: Option<String>,
+    /// Rules by name: requests that are not searched for.
+    pub skip: Vec<SkipRule>,
+    /// Text, or page images.
+    pub search_mode: SearchMode,
+    /// How LightOn judges what it found.
+    pub relevance_scoring: RelevanceScoring,
+    /// Whether the model is asked to cite and the answer carries annotations.
+    pub citations: Citations,
+    /// How much of each source the answer lists.
+    pub sources: Sources,
+    /// What happens when search fails.
+    pub on_search_error: OnSearchError,
+    /// What happens when search finds nothing.
+    pub on_no_results: OnNoResults,
+    /// Which message carries the passages.
+    pub inject_as: InjectAs,
+    /// Tool mode: model calls at most, for one request.
+    pub max_rounds: u32,
+    /// Tool mode: searches at most, for one request.
+    pub max_searches: u32,
+    /// Replaces the built-in grounding prompt; holds `{{ context }}`.
+    pub template: Option<String>,
+}
+
+/// `[rag]` keys that a model or a key of a client sets for itself; unset ones are inherited.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each field is the field of `Rag` with the same name")]
+pub struct RagLayer {
+    pub mode: Option<Mode>,
+    pub workspace_id: Option<Vec<WorkspaceId>>,
+    pub max_results: Option<u16>,
+    pub min_relevance: Option<f64>,
+    pub passage_tokens: Option<u32>,
+    pub query_from: Option<QueryFrom>,
+    pub rewrite_model: Option<String>,
+    pub skip: Option<Vec<SkipRule>>,
+    pub search_mode: Option<SearchMode>,
+    pub relevance_scoring: Option<RelevanceScoring>,
+    pub citations: Option<Citations>,
+    pub sources: Option<Sources>,
+    pub on_search_error: Option<OnSearchError>,
+    pub on_no_results: Option<OnNoResults>,
+    pub inject_as: Option<InjectAs>,
+    pub max_rounds: Option<u32>,
+    pub max_searches: Option<u32>,
+    pub template: Option<String>,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// Every word that names a value, as an operator or a client writes it.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// The value that `word` names.
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
+            /// The word that names this value.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// How passages reach the model.
+    Mode {
+        /// Found before the model is asked, and put into the conversation.
+        Inject = "inject",
+        /// Found by the model, which is given a search tool.
+        Tool = "tool",
+        /// Not at all: the request is relayed.
+        Off = "off",
+    }
+}
+
+words! {
+    /// Where the search query comes from.
+    QueryFrom {
+        /// The last message of the user.
+        LastUser = "last_user",
+        /// The last messages of the conversation.
+        Conversation = "conversation",
+        /// A model's rewording of the conversation.
+        Rewrite = "rewrite",
+    }
+}
+
+words! {
+    /// A rule that recognises requests which are not searched for.
+    SkipRule {
+        /// Titles, tags, follow-up questions: what chat programs ask of the same endpoint beside the chat.
+        ChatUiTasks = "chat_ui_tasks",
+    }
+}
+
+words! {
+    /// What search looks at.
+    SearchMode {
+        /// The text of the documents.
+        Text = "text",
+        /// Images of their pages.
+        Vision = "vision",
+    }
+}
+
+words! {
+    /// How LightOn judges what it found.
+    RelevanceScoring {
+        /// Not at all: the fastest.
+        None = "none",
+        /// Scores, and returns everything.
+        ScoringOnly = "scoring_only",
+        /// Scores, and drops what is below LightOn's threshold.
+        ScoringAndFiltering = "scoring_and_filtering",
+    }
+}
+
+words! {
+    /// How much of each source the answer lists.
+    Sources {
+        /// With the text of the passage.
+        Full = "full",
+        /// Without the text.
+        Reference = "reference",
+        /// No source at all.
+        None = "none",
+    }
+}
+
+words! {
+    /// What happens when search fails.
+    OnSearchError {
+        /// The request fails.
+        Fail = "fail",
+        /// The model answers without context, and a warning says so.
+        Answer = "answer",
+    }
+}
+
+words! {
+    /// What happens when search finds nothing.
+    OnNoResults {
+        /// The model is told so and answers.
+        Answer = "answer",
+        /// A fixed sentence answers; no model is called.
+        Refuse = "refuse",
+    }
+}
+
+words! {
+    /// Which message carries the passages.
+    InjectAs {
+        /// The one system (or developer) message.
+        System = "system",
+        /// The head of the last user message.
+        User = "user",
+    }
+}
+
+words! {
+    /// The form of a heartbeat.
+    HeartbeatKind {
+        /// An SSE comment.
+        Comment = "comment",
+        /// A chunk with an empty delta.
+        Delta = "delta",
+    }
+}
+
+words! {
+    /// The form of the log.
+    LogFormat {
+        /// Lines for people.
+        Text = "text",
+        /// Lines for programs.
+        Json = "json",
+    }
+}
+
+/// Whether the model is asked to cite and the answer carries annotations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Citations {
+    /// Always.
+    On,
+    /// Never.
+    Off,
+    /// For plain chat only: not with a JSON `response_format`, a forced tool, or completions.
+    Auto,
+}
+
+impl<'de> Deserialize<'de> for Citations {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Citations;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or \"auto\"")
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Citations, E> {
+                Ok(if value { Citations::On } else { Citations::Off })
+            }
+
+            fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Citations, E> {
+                match value {
+                    "true" => Ok(Citations::On),
+                    "false" => Ok(Citations::Off),
+                    "auto" => Ok(Citations::Auto),
+                    other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// How streams are kept alive.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// Sent when nothing else was for that long; `None`: never.
+    pub heartbeat: Option<Duration>,
+    /// What is sent then.
+    pub heartbeat_kind: HeartbeatKind,
+    /// How long the status waits for the upstream's first event.
+    pub commit_after: Duration,
+}
+
+/// Sizes and counts that nothing may exceed.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// A request's body, in bytes.
+    pub request_body_bytes: usize,
+    /// One SSE event from an upstream, in bytes.
+    pub event_bytes: usize,
+    /// Requests under way at once; beyond it 503.
+    pub concurrent_requests: usize,
+}
+
+/// Deadlines, each for one named wait.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// Until a neighbour accepts the connection.
+    pub connect: Duration,
+    /// Streams: until the first `data:` event.
+    pub first_event: Duration,
+    /// Whole answers.
+    pub answer: Duration,
+    /// Streams: between two events.
+    pub idle: Duration,
+    /// One request, all in all.
+    pub total: Duration,
+    /// After SIGTERM: still accepting, `/readyz` 503.
+    pub drain_delay: Duration,
+    /// Then: how long open answers may finish.
+    pub shutdown: Duration,
+}
+
+/// When a neighbour is asked again.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// Calls in all, the first included; at least 1.
+    pub attempts: u32,
+    /// The longest wait between two calls.
+    pub max_wait: Duration,
+}
+
+/// One model provider.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Its name in the configuration, in logs and before the slash of `upstream/model`.
+    pub name: String,
+    /// The address of its OpenAI-compatible API, `/v1` or the like included, without a slash at the end.
+    pub base_url: Url,
+    /// What goes into `Authorization`.
+    pub api_key: ApiKey,
+    /// The models it has; unset: its `/models` is asked.
+    pub models: Option<Vec<String>>,
+    /// Headers added to each request.
+    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// Names of wire differences to even out.
+    pub quirks: Vec<String>,
+    /// Tokens that a conversation and its answer may take; unset: what its `/models` says.
+    pub context_window: Option<u32>,
+    /// Which of the built-in presets it started from, if any.
+    pub preset: Option<&'static str>,
+}
+
+/// What goes into an upstream's `Authorization` header.
+#[derive(Debug, Clone)]
+pub enum ApiKey {
+    /// This key.
+    Fixed(Secret),
+    /// The caller's own `Authorization` header.
+    Client,
+    /// Nothing.
+    None,
+}
+
+/// A name that clients see in `/v1/models`.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The name.
+    pub name: String,
+    /// The upstream that has it, by name.
+    pub upstream: String,
+    /// What that upstream calls it.
+    pub model: String,
+    /// Other models to try, in turn: each as `upstream/model` or a name in `[models]`.
+    pub fallback: Vec<String>,
+    /// Raises a smaller token limit of the client to this.
+    pub min_completion_tokens: u32,
+    /// Tokens that a conversation and its answer may take.
+    pub context_window: Option<u32>,
+    /// Its own settings; its `workspace_id` is a bound.
+    pub rag: RagLayer,
+}
+
+/// A client's key.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Its name, for the log.
+    pub name: String,
+    /// SHA-256 digests of the key; more than one while it is being replaced.
+    pub sha256: Vec<[u8; 32]>,
+    /// The workspaces it may see.
+    pub scope: KeyScope,
+    /// The models it may name; unset: every one.
+    pub models: Option<Vec<String>>,
+    /// The upstreams it may reach; unset: every one.
+    pub upstreams: Option<Vec<String>>,
+    /// Which `rag` keys its requests may carry; unset: the top-level setting.
+    pub allow_overrides: Option<AllowOverrides>,
+    /// Its own settings.
+    pub rag: RagLayer,
+}
+
+/// The workspaces a key may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyScope {
+    /// Every workspace that the search key reaches: the operator wrote `"*"`.
+    Every,
+    /// These, at least one.
+    Only(BTreeSet<WorkspaceId>),
+}
+
+/// The links in citations.
+#[derive(Debug, Clone)]
+pub struct Links {
+    /// Signs them; unset: new at each start.
+    pub secret: Option<Secret>,
+    /// How long they open the file.
+    pub ttl: Duration,
+}
+
+/// What the log looks like.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// For people or for programs.
+    pub format: LogFormat,
+    /// A level (`info`) or a filter (`info,groundwire=debug`).
+    pub level: String,
+}
