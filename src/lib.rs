@@ -27,4 +27,5 @@
 //! Suggested reading order: `openai`, `retrieval`, `upstream`, `rag`, `http`.
 
 pub mod config;
+pub mod openai;
 pub mod retrieval;

@@ -1,0 +1,268 @@
+//! A chat request: the fields that the gateway reads, and every other one as the client wrote it.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    json::{Json, Object},
+    message::Message,
+};
+
+/// A request to `/v1/chat/completions` whose required fields are there.
+#[derive(Debug, Clone)]
+pub struct ChatRequest {
+    object: Object,
+    /// What the client calls the model.
+    pub model: String,
+    /// The conversation; a change is seen by [`ChatRequest::body`].
+    pub messages: Vec<Message>,
+    messages_changed: bool,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+    /// Whether the client asked for the usage chunk of a stream.
+    pub include_usage: bool,
+    /// How many answers were asked for.
+    pub n: u64,
+}
+
+/// What is wrong with a request, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// The body is no JSON, or no object.
+    #[error("the request body is not a JSON object: {0}")]
+    Json(String),
+    /// A required field is not there.
+    #[error("you must provide `{0}`")]
+    Missing(&'static str),
+    /// A field has a value that it cannot have.
+    #[error("{message}")]
+    Value {
+        /// The path of the field.
+        param: String,
+        /// What is wrong with it and what it takes.
+        message: String,
+    },
+}
+
+impl Invalid {
+    /// A bad value of `param`.
+    pub fn value(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Value { param: param.into(), message: message.into() }
+    }
+}
+
+/// How the client wants tools to be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// Not said.
+    Unset,
+    /// `"auto"`.
+    Auto,
+    /// `"none"`.
+    None,
+    /// `"required"`.
+    Required,
+    /// One tool by its name.
+    Named,
+}
+
+impl ChatRequest {
+    /// Reads a request body.
+    pub fn parse(body: Bytes) -> Result<Self, Invalid> {
+        let object = Object::read(body).map_err(|error| Invalid::Json(error.to_string()))?;
+        if let Some(key) = object.duplicate_key() {
+            return Err(Invalid::value(key, format!("`{key}` stands twice in the request; send it once")));
+        }
+        let model = match object.value("model") {
+            Some(value) if !value.is_null() => {
+                value.read::<String>().map_err(|_| Invalid::value("model", "`model` must be a string"))?
+            }
+            _ => return Err(Invalid::Missing("model")),
+        };
+        if model.is_empty() {
+            return Err(Invalid::value("model", "`model` is empty; `GET /v1/models` lists what can stand here"));
+        }
+        let messages = read_messages(&object)?;
+        let stream = flag(&object, "stream")?;
+        let include_usage = include_usage(&object)?;
+        let n = match object.value("n") {
+            Some(value) if !value.is_null() => match value.read::<u64>() {
+                Ok(n) if n > 0 => n,
+                _ => return Err(Invalid::value("n", "`n` must be a whole number of at least 1")),
+            },
+            _ => 1,
+        };
+        Ok(Self { object, model, messages, messages_changed: false, stream, include_usage, n })
+    }
+
+    /// The fields other than the ones named by this type.
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// Replaces one field.
+    pub fn set(&mut self, key: &str, value: Json) {
+        self.object.set(key, value);
+    }
+
+    /// Takes one field out.
+    pub fn remove(&mut self, key: &str) -> Option<Json> {
+        self.object.remove(key)
+    }
+
+    /// The messages, to change them.
+    pub fn messages_mut(&mut self) -> &mut Vec<Message> {
+        self.messages_changed = true;
+        &mut self.messages
+    }
+
+    /// The body to send on: what the client wrote, with just the changes, for the model that the upstream calls `model`.
+    pub fn body(&self, model: &str) -> Bytes {
+        if !self.messages_changed && model == self.model {
+            return self.object.to_json().bytes().clone();
+        }
+        let mut object = self.object.clone();
+        if model != self.model {
+            object.set("model", Json::of(model));
+        }
+        if self.messages_changed {
+            object.set("messages", Json::array(self.messages.iter().map(|message| &message.json)));
+        }
+        object.to_json().bytes().clone()
+    }
+
+    /// Takes the gateway's own annotations out of the assistant's messages.
+    pub fn remove_own_annotations(&mut self) {
+        let carries = |message: &Message| {
+            message.role == "assistant" && memchr::memmem::find(message.json.bytes(), b"\"annotations\"").is_some()
+        };
+        if !self.messages.iter().any(carries) {
+            return;
+        }
+        for message in self.messages_mut().iter_mut().filter(|message| carries(message)) {
+            message.remove_own_annotations();
+        }
+    }
+
+    /// How the client wants tools to be chosen.
+    pub fn tool_choice(&self) -> ToolChoice {
+        let Some(choice) = self.object.value("tool_choice").filter(|choice| !choice.is_null()) else { return ToolChoice::Unset };
+        match choice.read::<Cow<'_, str>>().as_deref() {
+            Ok("auto") => ToolChoice::Auto,
+            Ok("none") => ToolChoice::None,
+            Ok("required") => ToolChoice::Required,
+            Ok(_) => ToolChoice::Unset,
+            Err(_) => ToolChoice::Named,
+        }
+    }
+
+    /// Whether the answer must be JSON, by `response_format`.
+    pub fn wants_json(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Format<'a> {
+            #[serde(rename = "type", borrow)]
+            kind: Cow<'a, str>,
+        }
+        let format: Option<Format<'_>> = self.object.read_value("response_format");
+        format.is_some_and(|format| format.kind.starts_with("json"))
+    }
+
+    /// The limit of the answer's tokens, by either of its names.
+    pub fn completion_limit(&self) -> Option<u64> {
+        self.object.read_value("max_completion_tokens").or_else(|| self.object.read_value("max_tokens"))
+    }
+}
+
+fn read_messages(object: &Object) -> Result<Vec<Message>, Invalid> {
+    let Some(value) = object.value("messages").filter(|value| !value.is_null()) else { return Err(Invalid::Missing("messages")) };
+    let Some(items) = value.items() else { return Err(Invalid::value("messages", "`messages` must be a list of messages")) };
+    if items.is_empty() {
+        return Err(Invalid::value("messages", "`messages` is empty; send at least one message"));
+    }
+    let mut messages = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let Some(message) = Message::read(item) else {
+            let param = format!("messages[{index}]");
+            return Err(Invalid::value(&param, format!("`{param}` must be an object with a `role`")));
+        };
+        if message.role.is_empty() {
+            let param = format!("messages[{index}].role");
+            return Err(Invalid::value(&param, format!("`{param}` is missing; it is `system`, `user`, `assistant` or `tool`")));
+        }
+        messages.push(message);
+    }
+    Ok(messages)
+}
+
+fn flag(object: &Object, key: &'static str) -> Result<bool, Invalid> {
+    match object.value(key) {
+        Some(value) if !value.is_null() => {
+            value.read::<bool>().map_err(|_| Invalid::value(key, format!("`{key}` must be true or false")))
+        }
+        _ => Ok(false),
+    }
+}
+
+fn include_usage(object: &Object) -> Result<bool, Invalid> {
+    #[derive(Deserialize)]
+    struct Options<'a> {
+        #[serde(default, borrow)]
+        include_usage: Option<&'a RawValue>,
+    }
+    let Some(options) = object.value("stream_options").filter(|options| !options.is_null()) else { return Ok(false) };
+    let options: Options<'_> =
+        options.read().map_err(|_| Invalid::value("stream_options", "`stream_options` must be an object"))?;
+    Ok(options.include_usage.is_some_and(|value| value.get() == "true"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<ChatRequest, Invalid> {
+        ChatRequest::parse(Bytes::from(text.to_owned()))
+    }
+
+    #[test]
+    fn a_request_nobody_changes_goes_out_as_it_came_in() {
+        let text = r#"{ "model":"m", "temperature": 0.70, "seed": 12345678901234567890123, "messages":[ {"role":"user","content":"h\u0069"} ] }"#;
+        assert_eq!(parse(text).unwrap().body("m"), text);
+    }
+
+    #[test]
+    fn only_the_model_changes_on_its_way_to_an_upstream_that_calls_it_otherwise() {
+        let text = r#"{"messages":[{"role":"user","content":"hi"}],"model" : "a","x":1e-7}"#;
+        assert_eq!(parse(text).unwrap().body("b"), r#"{"messages":[{"role":"user","content":"hi"}],"model" : "b","x":1e-7}"#);
+    }
+
+    #[test]
+    fn each_fault_names_its_field() {
+        for (text, expected) in [
+            (r#"{"messages":[]}"#, Invalid::Missing("model")),
+            (r#"{"model":"m"}"#, Invalid::Missing("messages")),
+            (r#"{"model":"m","messages":null}"#, Invalid::Missing("messages")),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), expected, "{text}");
+        }
+        for (text, field) in [
+            (r#"{"model":1,"messages":[]}"#, "model"),
+            (r#"{"model":"m","messages":"hi"}"#, "messages"),
+            (r#"{"model":"m","messages":[]}"#, "messages"),
+            (r#"{"model":"m","messages":[1]}"#, "messages[0]"),
+            (r#"{"model":"m","messages":[{"content":"a"}]}"#, "messages[0].role"),
+            (r#"{"model":"m","messages":[{"role":"user"}],"stream":"yes"}"#, "stream"),
+            (r#"{"model":"m","messages":[{"role":"user"}],"n":0}"#, "n"),
+            (r#"{"model":"m","messages":[{"role":"user"}],"model":"n"}"#, "model"),
+        ] {
+            match parse(text).unwrap_err() {
+                Invalid::Value { param, .. } => assert_eq!(param, field, "{text}"),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+        assert!(matches!(parse("{").unwrap_err(), Invalid::Json(_)));
+        assert!(matches!(parse("[]").unwrap_err(), Invalid::Json(_)));
+    }
+}
