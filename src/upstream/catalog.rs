@@ -1,0 +1,343 @@
+//! Which model lives where: public names, `upstream/model`, and what upstreams list themselves.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::sync::Mutex;
+use tracing::warn;
+
+use super::{Client, Error, Upstream};
+use crate::{
+    config::{Config, Model, RagLayer},
+    openai::{Json, Object},
+};
+
+/// How long an upstream's list is believed.
+const FRESH: Duration = Duration::from_secs(300);
+
+/// How long the last good list stays in use while the upstream gives no new one.
+const STALE: Duration = Duration::from_secs(3600);
+
+/// How long a failed list is not asked for again.
+const FAILED: Duration = Duration::from_secs(15);
+
+/// How long an upstream may take to list its models.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where one model is.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The upstream that has it.
+    pub upstream: Arc<Upstream>,
+    /// What that upstream calls it.
+    pub model: String,
+    /// Tokens that a conversation and its answer may take, where that is known.
+    pub context_window: Option<u32>,
+    /// Raises a smaller token limit of the client to this.
+    pub min_completion_tokens: u32,
+    /// The model's own settings.
+    pub rag: RagLayer,
+}
+
+/// A model with what to try when it fails.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// Where the request goes.
+    pub route: Route,
+    /// Where it goes when that fails, in turn.
+    pub fallbacks: Vec<Route>,
+}
+
+/// What a caller may name; `None` is everything.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Allowed<'a> {
+    /// Models, as clients write them.
+    pub models: Option<&'a [String]>,
+    /// Upstreams by name.
+    pub upstreams: Option<&'a [String]>,
+}
+
+impl Allowed<'_> {
+    fn model(&self, asked: &str, upstream: &str, model: &str) -> bool {
+        self.models.is_none_or(|models| {
+            models.iter().any(|name| name == asked || name.strip_prefix(upstream).and_then(|rest| rest.strip_prefix('/')) == Some(model))
+        })
+    }
+
+    fn upstream(&self, name: &str) -> bool {
+        self.upstreams.is_none_or(|upstreams| upstreams.iter().any(|allowed| allowed == name))
+    }
+}
+
+/// Why a model has no place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unresolved {
+    /// Nothing is called so.
+    #[error("no model is called `{model}`")]
+    Unknown {
+        /// What was asked for.
+        model: String,
+        /// Names that the caller may use and that look like it, closest first.
+        close: Vec<String>,
+    },
+    /// The caller's key does not reach it.
+    #[error("the key may not use the model `{model}`")]
+    NotAllowed {
+        /// What was asked for.
+        model: String,
+    },
+}
+
+/// A model as it is listed.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// What a client writes.
+    pub id: String,
+    /// The whole entry, extra fields untouched.
+    pub json: Json,
+    upstream: String,
+    context_window: Option<u32>,
+}
+
+/// Every model that can be named.
+#[derive(Debug)]
+pub struct Catalog {
+    upstreams: Vec<Arc<Upstream>>,
+    lists: Vec<Mutex<List>>,
+    models: Vec<Model>,
+    default_upstream: Option<String>,
+    client: Client,
+    started: u64,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    models: Arc<Vec<Listed>>,
+    good: Option<Instant>,
+    failed: Option<Instant>,
+}
+
+impl Catalog {
+    /// The catalog of what `config` names, asking upstreams through `client`.
+    pub fn new(config: &Config, client: Client) -> Self {
+        let upstreams: Vec<Arc<Upstream>> =
+            config.upstreams.iter().map(|settings| Arc::new(Upstream { settings: settings.clone() })).collect();
+        let lists = upstreams.iter().map(|_| Mutex::default()).collect();
+        let only = match upstreams.as_slice() {
+            [only] => Some(only.name().to_owned()),
+            _ => None,
+        };
+        Self {
+            lists,
+            models: config.models.clone(),
+            default_upstream: config.default_upstream.clone().or(only),
+            client,
+            upstreams,
+            started: crate::openai::unix_seconds(),
+        }
+    }
+
+    /// The configured upstreams, in order.
+    pub fn upstreams(&self) -> &[Arc<Upstream>] {
+        &self.upstreams
+    }
+
+    /// Finds the place of `model` for a caller who may name what `allowed` says.
+    pub async fn resolve(&self, model: &str, allowed: Allowed<'_>) -> Result<Resolved, Unresolved> {
+        let refused = || Unresolved::NotAllowed { model: model.to_owned() };
+        if let Some(named) = self.models.iter().find(|named| named.name == model) {
+            let route = self.named_route(named).await.filter(|route| allowed.upstream(route.upstream.name()));
+            let route = route.filter(|route| allowed.model(model, route.upstream.name(), &route.model)).ok_or_else(refused)?;
+            let mut fallbacks = Vec::new();
+            for name in &named.fallback {
+                fallbacks.extend(self.fallback_route(name).await.filter(|route| allowed.upstream(route.upstream.name())));
+            }
+            return Ok(Resolved { route, fallbacks });
+        }
+        let Some(route) = self.unnamed_route(model, allowed).await else {
+            let close = self.close_matches(model, allowed).await;
+            return Err(Unresolved::Unknown { model: model.to_owned(), close });
+        };
+        let upstream = route.upstream.name();
+        if !allowed.upstream(upstream) || !allowed.model(model, upstream, &route.model) {
+            return Err(refused());
+        }
+        Ok(Resolved { route, fallbacks: Vec::new() })
+    }
+
+    /// Everything that the caller can name: the configured names first, then each upstream's own list.
+    ///
+    /// An id that an earlier upstream lists too is listed as `upstream/id`.
+    pub async fn list(&self, allowed: Allowed<'_>) -> Vec<Listed> {
+        let mut listed: Vec<Listed> = Vec::new();
+        for named in self.models.iter().filter(|named| allowed.upstream(&named.upstream)) {
+            if allowed.model(&named.name, &named.upstream, &named.model) {
+                let json = json!({"id": named.name, "object": "model", "created": self.started, "owned_by": "groundwire"});
+                let upstream = named.upstream.clone();
+                listed.push(Listed { id: named.name.clone(), json: Json::of(&json), upstream, context_window: named.context_window });
+            }
+        }
+        let lists = join_all(self.upstreams.iter().zip(&self.lists).map(|(upstream, list)| self.models_of(upstream, list))).await;
+        let mut seen: std::collections::HashSet<String> = listed.iter().map(|entry| entry.id.clone()).collect();
+        for entry in lists.iter().flat_map(|list| list.iter()).filter(|entry| allowed.upstream(&entry.upstream)) {
+            let mut entry = entry.clone();
+            let plain = entry.id.clone();
+            if seen.contains(&plain) {
+                entry.id = format!("{}/{plain}", entry.upstream);
+                let Some(mut object) = Object::parse(&entry.json) else { continue };
+                object.set("id", Json::of(&entry.id));
+                entry.json = object.to_json();
+            }
+            if allowed.model(&entry.id, &entry.upstream, &plain) && seen.insert(entry.id.clone()) {
+                listed.push(entry);
+            }
+        }
+        listed
+    }
+
+    async fn named_route(&self, named: &Model) -> Option<Route> {
+        let (upstream, list) = self.upstream(&named.upstream)?;
+        let known = known_window(list, &named.model).await;
+        Some(Route {
+            context_window: named.context_window.or(upstream.settings.context_window).or(known),
+            upstream,
+            model: named.model.clone(),
+            min_completion_tokens: named.min_completion_tokens,
+            rag: named.rag.clone(),
+        })
+    }
+
+    async fn fallback_route(&self, name: &str) -> Option<Route> {
+        if let Some(named) = self.models.iter().find(|named| named.name == name) {
+            return self.named_route(named).await;
+        }
+        self.prefixed_route(name).await
+    }
+
+    async fn prefixed_route(&self, model: &str) -> Option<Route> {
+        let (prefix, rest) = model.split_once('/')?;
+        if rest.is_empty() {
+            return None;
+        }
+        let (upstream, list) = self.upstream(prefix)?;
+        Some(plain_route(upstream, list, rest).await)
+    }
+
+    async fn unnamed_route(&self, model: &str, allowed: Allowed<'_>) -> Option<Route> {
+        if let Some(route) = self.prefixed_route(model).await {
+            return Some(route);
+        }
+        // With one upstream there is nowhere else to go, so its list need not be asked for.
+        if let ([only], [list]) = (self.upstreams.as_slice(), self.lists.as_slice())
+            && self.default_upstream.as_deref() == Some(only.name())
+        {
+            return Some(plain_route(Arc::clone(only), list, model).await);
+        }
+        let reachable: Vec<_> = self.upstreams.iter().zip(&self.lists).filter(|(upstream, _)| allowed.upstream(upstream.name())).collect();
+        let lists = join_all(reachable.iter().map(|(upstream, list)| self.models_of(upstream, list))).await;
+        for ((upstream, list), models) in reachable.iter().zip(&lists) {
+            if models.iter().any(|entry| entry.id == model) {
+                return Some(plain_route(Arc::clone(upstream), list, model).await);
+            }
+        }
+        let (upstream, list) = self.upstream(self.default_upstream.as_deref()?)?;
+        Some(plain_route(upstream, list, model).await)
+    }
+
+    fn upstream(&self, name: &str) -> Option<(Arc<Upstream>, &Mutex<List>)> {
+        let found = self.upstreams.iter().zip(&self.lists).find(|(upstream, _)| upstream.name() == name);
+        found.map(|(upstream, list)| (Arc::clone(upstream), list))
+    }
+
+    async fn close_matches(&self, model: &str, allowed: Allowed<'_>) -> Vec<String> {
+        let wanted = model.to_lowercase();
+        let mut scored: Vec<(f64, String)> = self
+            .list(allowed)
+            .await
+            .into_iter()
+            .map(|entry| (strsim::jaro_winkler(&wanted, &entry.id.to_lowercase()), entry.id))
+            .filter(|(score, _)| *score > 0.75)
+            .collect();
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+        scored.into_iter().take(3).map(|(_, id)| id).collect()
+    }
+
+    /// The models of one upstream: what the operator wrote, else its own list, asked at most once at a time.
+    async fn models_of(&self, upstream: &Arc<Upstream>, list: &Mutex<List>) -> Arc<Vec<Listed>> {
+        let mut list = list.lock().await;
+        if let Some(names) = &upstream.settings.models {
+            if list.good.is_none() {
+                let entry = |id: &String| json!({"id": id, "object": "model", "created": self.started, "owned_by": upstream.name()});
+                let listed = names.iter().filter_map(|id| listed(upstream, Json::of(&entry(id))));
+                list.models = Arc::new(listed.collect());
+                list.good = Some(Instant::now());
+            }
+            return Arc::clone(&list.models);
+        }
+        let age = |at: Option<Instant>| at.map(|at| at.elapsed());
+        if age(list.good).is_some_and(|age| age < FRESH) || age(list.failed).is_some_and(|age| age < FAILED) {
+            return Arc::clone(&list.models);
+        }
+        match self.fetch(upstream).await {
+            Ok(models) => {
+                *list = List { models: Arc::new(models), good: Some(Instant::now()), failed: None };
+            }
+            Err(error) => {
+                warn!(upstream.name = upstream.name(), error = %error, "upstream `{}` does not list its models", upstream.name());
+                list.failed = Some(Instant::now());
+                if age(list.good).is_none_or(|age| age > STALE) {
+                    list.models = Arc::default();
+                }
+            }
+        }
+        Arc::clone(&list.models)
+    }
+
+    async fn fetch(&self, upstream: &Arc<Upstream>) -> Result<Vec<Listed>, Error> {
+        let body = self.client.get(upstream, "/models", PATIENCE).await?;
+        let nonsense = || Error::Invalid { upstream: upstream.name().to_owned(), detail: "a list of models without `data`".into() };
+        let json = Json::parse(body).map_err(|_| nonsense())?;
+        // `{"data": [...]}`; some servers send the bare list.
+        let items = match Object::parse(&json) {
+            Some(object) => object.value("data").and_then(Json::items),
+            None => json.items(),
+        };
+        Ok(items.ok_or_else(nonsense)?.into_iter().filter_map(|item| listed(upstream, item)).collect())
+    }
+}
+
+async fn plain_route(upstream: Arc<Upstream>, list: &Mutex<List>, model: &str) -> Route {
+    let known = known_window(list, model).await;
+    Route {
+        context_window: upstream.settings.context_window.or(known),
+        upstream,
+        model: model.to_owned(),
+        min_completion_tokens: 0,
+        rag: RagLayer::default(),
+    }
+}
+
+/// The context window of `model` by the list that is already here; no list is fetched for it.
+async fn known_window(list: &Mutex<List>, model: &str) -> Option<u32> {
+    let models = Arc::clone(&list.try_lock().ok()?.models);
+    models.iter().find(|entry| entry.id == model)?.context_window
+}
+
+/// Reads an entry of a list. One without `id` is named by `technical_name`, then `name`: Paradigm's own shape.
+fn listed(upstream: &Upstream, item: Json) -> Option<Listed> {
+    let mut object = Object::parse(&item)?;
+    let named = ["id", "technical_name", "name"].iter().find_map(|key| object.read_value::<String>(key).filter(|id| !id.is_empty()))?;
+    // OpenRouter-style feeds say `context_length` (Inceptron), vLLM says `max_model_len`.
+    let window = ["context_window", "context_length", "max_model_len"].iter().find_map(|key| object.read_value::<u32>(key));
+    let defaults = [("id", json!(named)), ("object", json!("model")), ("created", json!(0)), ("owned_by", json!(upstream.name()))];
+    for (key, value) in defaults {
+        if object.value(key).is_none_or(Json::is_null) {
+            object.set(key, Json::of(&value));
+        }
+    }
+    Some(Listed { id: named, json: object.to_json(), upstream: upstream.name().to_owned(), context_window: window })
+}

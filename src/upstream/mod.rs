@@ -1,0 +1,147 @@
+//! Talking to model providers.
+//!
+//! An [`Upstream`] is one configured provider; [`client`] sends one request to it under named deadlines, [`retry`] decides when to send it
+//! again or elsewhere, [`catalog`] knows which model lives where, and [`error_body`] reads the many shapes of their errors.
+
+pub mod catalog;
+pub mod client;
+pub mod error_body;
+pub mod headers;
+pub mod retry;
+
+use std::{fmt, time::Duration};
+
+use http::{HeaderMap, StatusCode};
+
+pub use self::{
+    catalog::{Catalog, Route},
+    client::{Client, EventStream, Head},
+};
+use crate::{config, openai::ErrorBody};
+
+/// One configured provider.
+#[derive(Debug)]
+pub struct Upstream {
+    /// What the operator wrote.
+    pub settings: config::Upstream,
+}
+
+impl Upstream {
+    /// Its name in the configuration, in logs and before the slash of `upstream/model`.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// The address of `path` (`/chat/completions`) in its API.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.settings.base_url.as_str().trim_end_matches('/'))
+    }
+
+    /// Whether it answers a bad key with 403 instead of 401 (Scaleway's error page, OVHcloud's getting-started guide).
+    fn means_the_key_by_403(&self) -> bool {
+        matches!(self.settings.preset, Some("scaleway" | "ovhcloud"))
+    }
+}
+
+/// The waits that have a deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    /// Until the connection is accepted.
+    Connect,
+    /// Until the first `data:` event of a stream.
+    FirstEvent,
+    /// Until the end of a whole answer.
+    Answer,
+    /// Between two events of a stream.
+    Idle,
+    /// Of the request, all in all.
+    Total,
+}
+
+impl fmt::Display for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connect",
+            Self::FirstEvent => "first_event",
+            Self::Answer => "answer",
+            Self::Idle => "idle",
+            Self::Total => "total",
+        })
+    }
+}
+
+/// Why a provider gave no answer. `Display` is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection, or it broke before the answer began.
+    #[error("upstream `{upstream}` cannot be reached")]
+    Unreachable {
+        /// The provider.
+        upstream: String,
+        /// What the connection said.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// A deadline of ours passed.
+    #[error("upstream `{upstream}` passed the deadline `{deadline}` of {after:?}")]
+    Timeout {
+        /// The provider.
+        upstream: String,
+        /// Which deadline.
+        deadline: Deadline,
+        /// How long it was.
+        after: Duration,
+    },
+    /// What came is no answer of this API.
+    #[error("upstream `{upstream}` sent nonsense: {detail}")]
+    Invalid {
+        /// The provider.
+        upstream: String,
+        /// What was wrong with it; never a piece of the answer.
+        detail: String,
+    },
+    /// A stream ended without saying so.
+    #[error("upstream `{upstream}` ended its stream without a finish")]
+    Truncated {
+        /// The provider.
+        upstream: String,
+    },
+    /// It refused the gateway's own key.
+    #[error("upstream `{upstream}` refused the gateway's key with {status}: {message}")]
+    Authentication {
+        /// The provider.
+        upstream: String,
+        /// 401 or 403.
+        status: StatusCode,
+        /// What it said.
+        message: String,
+    },
+    /// It answered with an error.
+    #[error("upstream `{upstream}` answered {status}: {}", body.message)]
+    Status {
+        /// The provider.
+        upstream: String,
+        /// The status, or for an error under 200 the one that it means.
+        status: StatusCode,
+        /// Its own error, in OpenAI's shape.
+        body: Box<ErrorBody>,
+        /// What of its headers crosses the gateway.
+        headers: Box<HeaderMap>,
+        /// When another request may succeed, where it said so.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Error {
+    /// The provider at fault.
+    pub fn upstream(&self) -> &str {
+        match self {
+            Self::Unreachable { upstream, .. }
+            | Self::Timeout { upstream, .. }
+            | Self::Invalid { upstream, .. }
+            | Self::Truncated { upstream }
+            | Self::Authentication { upstream, .. }
+            | Self::Status { upstream, .. } => upstream,
+        }
+    }
+}
