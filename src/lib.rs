@@ -29,3 +29,4 @@
 pub mod config;
 pub mod openai;
 pub mod retrieval;
+pub mod sse;
