@@ -26,7 +26,10 @@
 //!
 //! Suggested reading order: `openai`, `retrieval`, `upstream`, `rag`, `http`.
 
+pub mod access;
 pub mod config;
 pub mod openai;
+pub mod rag;
 pub mod retrieval;
 pub mod sse;
+pub mod upstream;

@@ -146,9 +146,10 @@ impl Family {
     }
 
     fn choice(self, finish_reason: Option<&str>) -> Value {
-        match self {
-            Self::Chat => json!({"index": 0, "delta": {"content": ""}, "logprobs": null, "finish_reason": finish_reason}),
-            Self::Completion => json!({"index": 0, "text": "", "logprobs": null, "finish_reason": finish_reason}),
+        match (self, finish_reason) {
+            (Self::Chat, Some("error")) => json!({"index": 0, "delta": {"content": ""}, "logprobs": null, "finish_reason": "error"}),
+            (Self::Chat, _) => json!({"index": 0, "delta": {}, "logprobs": null, "finish_reason": finish_reason}),
+            (Self::Completion, _) => json!({"index": 0, "text": "", "logprobs": null, "finish_reason": finish_reason}),
         }
     }
 }

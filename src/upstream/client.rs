@@ -4,6 +4,7 @@
 //! that the caller may retry, and afterwards it never is.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -33,6 +34,9 @@ const ERROR_LIMIT: usize = 256 << 10;
 
 /// How long an error body may take to arrive once its head is there.
 const ERROR_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the end of a body may take after `[DONE]`: with it the connection can be used again, without it a new one is opened.
+const DRAIN: Duration = Duration::from_millis(100);
 
 /// Sends requests to upstreams.
 #[derive(Debug, Clone)]
@@ -111,18 +115,18 @@ impl Client {
 
         let bytes = futures_util::stream::once(std::future::ready(Ok(first))).chain(body);
         let mut events = sse::Events::new(bytes, self.event_bytes);
-        let mut waiting = Vec::new();
+        let mut waiting = VecDeque::new();
         loop {
             match clock.bound(events.next()).await? {
                 Some(Ok(event)) => {
                     let decided = first_event(call, &event)?;
-                    waiting.push(Ok(event));
+                    waiting.push_back(Ok(event));
                     if decided {
                         break;
                     }
                     if waiting.len() > 1000 {
                         // Comments in front of a first event are kept in order, but not without bound.
-                        waiting.remove(0);
+                        waiting.pop_front();
                     }
                 }
                 Some(Err(sse::Error::Decode(error))) => return Err(invalid(call, &error.to_string())),
@@ -137,6 +141,7 @@ impl Client {
             total: (call.until, clock.total),
             sleep: Box::pin(tokio::time::sleep(self.timeouts.idle)),
             events,
+            drain_until: None,
             ended: false,
         };
         Ok((head, futures_util::stream::iter(waiting).chain(rest).boxed()))
@@ -222,13 +227,13 @@ impl Clock {
 /// Whether `event` is the first piece of an answer; an error in its place is the answer's status.
 fn first_event(call: &Call, event: &Event) -> Result<bool, Error> {
     match event.payload() {
-        Payload::Data(data) => match Chunk::parse(&data) {
-            Ok(chunk) if chunk.is_error() => Err(error_under_success(call, &data)),
+        Payload::Data(data) => match Chunk::parse(data) {
+            Ok(chunk) if chunk.is_error() => Err(error_under_success(call, data)),
             Ok(_) => Ok(true),
-            Err(_) => Err(error_in_words(call, &data)),
+            Err(_) => Err(error_in_words(call, data)),
         },
         Payload::Done => Err(invalid(call, "a stream that ended before it began")),
-        Payload::Stray(text) => Err(error_in_words(call, &text)),
+        Payload::Stray(text) => Err(error_in_words(call, text)),
         Payload::Comment | Payload::Empty => Ok(false),
     }
 }
@@ -357,6 +362,8 @@ struct Timed<S> {
     total: (Instant, Duration),
     sleep: Pin<Box<Sleep>>,
     events: S,
+    /// After `[DONE]`: when the rest is no longer waited for.
+    drain_until: Option<Instant>,
     ended: bool,
 }
 
@@ -386,8 +393,10 @@ where
         match self.events.poll_next_unpin(cx) {
             Poll::Ready(Some(Ok(event))) => {
                 let now = Instant::now();
-                if event.is_data() {
-                    self.last = now;
+                match event.payload() {
+                    Payload::Data(_) => self.last = now,
+                    Payload::Done => self.drain_until = Some(now + DRAIN),
+                    Payload::Comment | Payload::Empty | Payload::Stray(_) => {}
                 }
                 let Some(error) = self.overdue(now) else { return Poll::Ready(Some(Ok(event))) };
                 self.ended = true;
@@ -408,12 +417,16 @@ where
             }
             Poll::Pending => loop {
                 let now = Instant::now();
+                if self.drain_until.is_some_and(|until| now >= until) {
+                    self.ended = true;
+                    return Poll::Ready(None);
+                }
                 if let Some(error) = self.overdue(now) {
                     self.ended = true;
                     return Poll::Ready(Some(Err(error)));
                 }
                 // The timer is set again only when it fires: an event a millisecond must not cost a timer each.
-                let next = (self.last + self.idle).min(self.total.0);
+                let next = (self.last + self.idle).min(self.total.0).min(self.drain_until.unwrap_or(self.total.0));
                 if self.sleep.deadline() > next || self.sleep.is_elapsed() {
                     self.sleep.as_mut().reset(next);
                 }

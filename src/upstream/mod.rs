@@ -14,7 +14,7 @@ use std::{fmt, time::Duration};
 use http::{HeaderMap, StatusCode};
 
 pub use self::{
-    catalog::{Catalog, Route},
+    catalog::{Catalog, Resolved, Route},
     client::{Client, EventStream, Head},
 };
 use crate::{config, openai::ErrorBody};

@@ -32,12 +32,13 @@ pub struct Attempts {
     until: Instant,
     made: u32,
     fallbacks_left: usize,
+    used_up: bool,
 }
 
 impl Attempts {
     /// Begins with `fallbacks` further models to try, all before `until`.
     pub fn new(policy: &config::Retry, fallbacks: usize, until: Instant) -> Self {
-        Self { policy: policy.clone(), until, made: 1, fallbacks_left: fallbacks }
+        Self { policy: policy.clone(), until, made: 1, fallbacks_left: fallbacks, used_up: false }
     }
 
     /// Decides what follows `error`.
@@ -50,12 +51,18 @@ impl Attempts {
             self.made += 1;
             return Next::Again(wait);
         }
+        self.used_up = matches!(verdict, Verdict::Retry(_)) && self.made >= self.policy.attempts;
         if verdict == Verdict::Final || self.fallbacks_left == 0 {
             return Next::GiveUp;
         }
         self.fallbacks_left -= 1;
         self.made = 1;
         Next::Fallback
+    }
+
+    /// Whether the last failure might have passed, had the operator allowed more calls.
+    pub fn used_up(&self) -> bool {
+        self.used_up
     }
 
     /// How long to wait, unless that is longer than the operator or the deadline allows.

@@ -1,0 +1,189 @@
+//! The body of a streamed answer: late commit, heartbeats, and one ending.
+//!
+//! There is no task and no channel: the client pulls, so a slow client slows the upstream, and a client that leaves drops the whole chain down
+//! to the upstream's socket. When the status had to be committed before the work was done, the same future that was raced against the timer
+//! moves in here and is polled first.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, future::BoxFuture};
+use http_body::{Body, Frame};
+use tokio::time::{Instant, Sleep};
+use tracing::Span;
+
+use super::error::{self, ApiError};
+use crate::{
+    config::{self, HeartbeatKind},
+    openai::{Identity, chunk::Family},
+    rag::{self, Answer, Pieces, Progress},
+    sse::{self, Ending},
+};
+
+/// What an answer is doing.
+enum Stage {
+    /// The head is out, the answer is still being prepared.
+    Preparing(BoxFuture<'static, Result<Answer, rag::Error>>),
+    /// Pieces come.
+    Speaking(Pieces),
+    /// The last piece went out.
+    Over,
+}
+
+/// The body of a streamed answer.
+pub struct StreamBody {
+    stage: Stage,
+    family: Family,
+    model: String,
+    progress: Arc<Progress>,
+    heartbeat: Option<Heartbeat>,
+    ending: Arc<std::sync::OnceLock<Ending>>,
+    span: Span,
+}
+
+struct Heartbeat {
+    every: Duration,
+    kind: HeartbeatKind,
+    last: Instant,
+    sleep: Pin<Box<Sleep>>,
+}
+
+/// What a body needs beside its pieces.
+#[derive(Debug)]
+pub struct Frameless {
+    /// The kind of its chunks.
+    pub family: Family,
+    /// What the client calls the model.
+    pub model: String,
+    /// What it shares with the answer.
+    pub progress: Arc<Progress>,
+    /// Where it tells how it ended.
+    pub ending: Arc<std::sync::OnceLock<Ending>>,
+}
+
+impl StreamBody {
+    /// A body whose pieces are there.
+    pub fn speaking(pieces: Pieces, settings: &config::Stream, frame: Frameless) -> Self {
+        Self::new(Stage::Speaking(pieces), settings, frame)
+    }
+
+    /// A body whose answer is still being prepared.
+    pub fn preparing(work: BoxFuture<'static, Result<Answer, rag::Error>>, settings: &config::Stream, frame: Frameless) -> Self {
+        Self::new(Stage::Preparing(work), settings, frame)
+    }
+
+    fn new(stage: Stage, settings: &config::Stream, frame: Frameless) -> Self {
+        let heartbeat = settings.heartbeat.map(|every| Heartbeat {
+            every,
+            kind: settings.heartbeat_kind,
+            last: Instant::now(),
+            sleep: Box::pin(tokio::time::sleep(every)),
+        });
+        Self {
+            stage,
+            family: frame.family,
+            model: frame.model,
+            progress: frame.progress,
+            heartbeat,
+            ending: frame.ending,
+            span: Span::current(),
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            match &mut self.stage {
+                Stage::Preparing(work) => match work.poll_unpin(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(Answer::Stream(_, pieces))) => self.stage = Stage::Speaking(pieces),
+                    Poll::Ready(Ok(Answer::Whole(_, bytes))) => {
+                        let mut out = sse::encode::data(&bytes).to_vec();
+                        out.extend_from_slice(&sse::encode::DONE);
+                        return Poll::Ready(Some(self.last(Ending::Done, out.into())));
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Some(self.fail(error))),
+                },
+                Stage::Speaking(pieces) => match pieces.poll_next_unpin(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(Ok(bytes))) => return Poll::Ready(Some(bytes)),
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(self.fail(error))),
+                    Poll::Ready(None) => {
+                        self.stage = Stage::Over;
+                        let _ = self.ending.set(Ending::Done);
+                    }
+                },
+                Stage::Over => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn last(&mut self, ending: Ending, bytes: Bytes) -> Bytes {
+        self.stage = Stage::Over;
+        let _ = self.ending.set(ending);
+        bytes
+    }
+
+    /// The closing event of a stream that failed: an ordinary chunk with a top-level `error`, and no `[DONE]`.
+    fn fail(&mut self, error: rag::Error) -> Bytes {
+        let truncated = matches!(&error, rag::Error::Upstream(crate::upstream::Error::Truncated { .. }));
+        let cause = error.to_string();
+        let answer = ApiError::from(error);
+        self.span.in_scope(|| error::log(&Told(cause), &answer));
+        let identity = self.progress.identity.get_or_init(|| Identity::new(&self.model)).clone();
+        let chunk = identity.error_chunk(self.family, &answer.body);
+        self.last(if truncated { Ending::Truncated } else { Ending::Failed }, sse::encode::data(chunk.bytes()))
+    }
+
+    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        let Some(heartbeat) = &mut self.heartbeat else { return Poll::Pending };
+        loop {
+            let due = heartbeat.last + heartbeat.every;
+            if Instant::now() >= due {
+                heartbeat.last = Instant::now();
+                return Poll::Ready(match heartbeat.kind {
+                    HeartbeatKind::Comment => sse::encode::comment("heartbeat"),
+                    HeartbeatKind::Delta => {
+                        let identity = self.progress.identity.get_or_init(|| Identity::new(&self.model));
+                        sse::encode::data(identity.empty_chunk(self.family, None).to_json().bytes())
+                    }
+                });
+            }
+            // Set again only when it fires: a piece a millisecond must not cost a timer each.
+            if heartbeat.sleep.is_elapsed() {
+                heartbeat.sleep.as_mut().reset(due);
+            }
+            if heartbeat.sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// The text of an error that was turned into an answer already.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Told(pub String);
+
+impl Body for StreamBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        match this.poll_piece(cx) {
+            Poll::Ready(Some(bytes)) => {
+                if let Some(heartbeat) = &mut this.heartbeat {
+                    heartbeat.last = Instant::now();
+                }
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => this.poll_heartbeat(cx).map(|bytes| Some(Ok(Frame::data(bytes)))),
+        }
+    }
+}

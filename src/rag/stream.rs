@@ -1,0 +1,370 @@
+//! A streamed answer on its way to the client: relayed as it comes, with what the gateway adds on its first and last chunk.
+//!
+//! [`Outgoing`] is the state machine, without I/O: an event goes in, bytes come out. [`Relay`] drives it from an upstream's events.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use serde_json::{Map, Value, json};
+
+use super::{Error, Progress, citations, links::Links, report::{Report, Timings}};
+use crate::{
+    openai::{Identity, Json, Object, chunk::{Choice, Chunk, Family}},
+    sse::{self, Event, Payload},
+    upstream::{self, EventStream},
+};
+
+/// What happens to the chunks of one answer.
+#[derive(Debug)]
+pub struct Outgoing {
+    family: Family,
+    upstream: String,
+    model: String,
+    progress: Arc<Progress>,
+    grounding: Option<Grounding>,
+    timings: Timings,
+    include_usage: bool,
+    choices: Vec<Speaker>,
+    /// Whether the upstream's identity is replaced: a chunk of the gateway's own went out first.
+    renamed: Option<bool>,
+    done: bool,
+}
+
+/// What a grounded answer gains.
+#[derive(Debug)]
+pub struct Grounding {
+    /// The `rag` object of the first chunk.
+    pub report: Report,
+    /// Where citations lead; `None`: the answer is not cited.
+    pub links: Option<Links>,
+    /// Whether `report` went out.
+    pub told: bool,
+}
+
+/// One of the answers of a stream.
+#[derive(Debug, Default)]
+struct Speaker {
+    index: u32,
+    /// Its text so far; kept only for citations.
+    text: String,
+    spoke: bool,
+    finished: bool,
+}
+
+impl Outgoing {
+    /// The way of an answer of `model` by `upstream`.
+    pub fn new(family: Family, upstream: &str, model: &str, progress: Arc<Progress>, timings: Timings, include_usage: bool) -> Self {
+        Self {
+            family,
+            upstream: upstream.to_owned(),
+            model: model.to_owned(),
+            progress,
+            grounding: None,
+            timings,
+            include_usage,
+            choices: Vec::new(),
+            renamed: None,
+            done: false,
+        }
+    }
+
+    /// Adds what a grounded answer gains.
+    pub fn grounded(mut self, grounding: Grounding) -> Self {
+        self.grounding = Some(grounding);
+        self
+    }
+
+    /// What goes out for one event of the upstream.
+    pub fn event(&mut self, event: Event) -> Result<Option<Bytes>, Error> {
+        match event.payload() {
+            Payload::Data(data) => {
+                let data = data.clone();
+                self.data(event, &data)
+            }
+            Payload::Done => Ok(Some(self.done())),
+            Payload::Comment => Ok(event.relayed()),
+            Payload::Empty => Ok(event.relayed()),
+            Payload::Stray(text) => Err(self.stray(text)),
+        }
+    }
+
+    /// What goes out when the upstream's stream has ended.
+    pub fn end(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.done {
+            return Ok(None);
+        }
+        let finished = self.choices.iter().any(|choice| choice.finished);
+        if !finished {
+            return Err(Error::Upstream(upstream::Error::Truncated { upstream: self.upstream.clone() }));
+        }
+        self.done = true;
+        // With retrieval off, the bytes are the upstream's, its missing `[DONE]` included.
+        Ok(self.grounding.is_some().then(|| sse::encode::DONE.clone()))
+    }
+
+    /// Whether `[DONE]` went out: nothing follows it.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    fn data(&mut self, event: Event, data: &Bytes) -> Result<Option<Bytes>, Error> {
+        // With retrieval off only a finish and a failure matter, and most events hold neither word.
+        if self.grounding.is_none() && self.renamed == Some(false) && !may_matter(data) {
+            return Ok(event.relayed());
+        }
+        let chunk = match Chunk::parse(data) {
+            Ok(chunk) => chunk,
+            Err(_) if self.grounding.is_none() => return Ok(event.relayed()),
+            Err(_) => return Err(self.invalid("an event that is no JSON")),
+        };
+        if chunk.is_error() {
+            let (status, body) = upstream::error_body::read_under_success(data);
+            return Err(Error::Upstream(upstream::Error::Status {
+                upstream: self.upstream.clone(),
+                status,
+                body: Box::new(body),
+                headers: Box::default(),
+                retry_after: None,
+            }));
+        }
+        let choices = chunk.choices.as_deref().unwrap_or_default();
+        if self.grounding.is_some() && !self.include_usage && choices.is_empty() && chunk.usage.is_some() {
+            return Ok(None);
+        }
+        let renamed = self.rename(&chunk);
+        let ended = self.watch(choices);
+        let first = !choices.is_empty() && self.grounding.as_ref().is_some_and(|grounding| !grounding.told);
+        let closes = self.grounding.is_some() && !ended.is_empty();
+        if !renamed && !first && !closes {
+            return Ok(event.relayed());
+        }
+        let Ok(mut object) = Object::read(data.clone()) else { return Ok(event.relayed()) };
+        if renamed {
+            self.put_identity(&mut object);
+        }
+        if first || closes {
+            self.put_rag(&mut object, first, &ended);
+        }
+        Ok(Some(sse::encode::data(object.to_json().bytes())))
+    }
+
+    /// Notes what the choices say; returns the positions in the chunk of those that ended with it.
+    fn watch(&mut self, choices: &[Choice<'_>]) -> Vec<Ended> {
+        let cited = self.grounding.as_ref().is_some_and(|grounding| grounding.links.is_some());
+        let mut ended = Vec::new();
+        for (position, choice) in choices.iter().enumerate() {
+            let index = choice.index.unwrap_or(0);
+            let speaker = match self.choices.iter_mut().position(|speaker| speaker.index == index) {
+                Some(at) => self.choices.get_mut(at),
+                None => {
+                    self.choices.push(Speaker { index, ..Speaker::default() });
+                    self.choices.last_mut()
+                }
+            };
+            let Some(speaker) = speaker else { continue };
+            if let Some(delta) = &choice.delta {
+                if cited || !speaker.spoke {
+                    let text = delta.text();
+                    speaker.spoke |= !text.is_empty() || delta.calls_tools();
+                    if cited {
+                        speaker.text.push_str(&text);
+                    }
+                }
+            }
+            speaker.spoke |= choice.text.as_ref().is_some_and(|text| !text.is_empty());
+            if let Some(reason) = &choice.finish_reason
+                && !speaker.finished
+            {
+                speaker.finished = true;
+                ended.push(Ended { position, index, ran_out: reason == "length" && !speaker.spoke });
+            }
+        }
+        ended
+    }
+
+    /// Adds `rag`, whole on the first chunk and what only the end knows on the last, and the annotations of the answers that ended.
+    fn put_rag(&mut self, object: &mut Object, first: bool, ended: &[Ended]) {
+        let Some(grounding) = &mut self.grounding else { return };
+        let mut warnings = Vec::new();
+        if let (Some(links), false) = (&grounding.links, ended.is_empty())
+            && let Some(mut choices) = object.value("choices").and_then(Json::items)
+        {
+            for end in ended {
+                let text = self.choices.iter().find(|speaker| speaker.index == end.index).map_or("", |speaker| speaker.text.as_str());
+                let (annotations, unknown) = citations::annotate(text, &grounding.report.selection, links);
+                warnings.extend(unknown);
+                if let Some(choice) = choices.get_mut(end.position) {
+                    put_into_delta(choice, "annotations", Json::of(&annotations));
+                }
+            }
+            object.set("choices", Json::array(&choices));
+        }
+        if ended.iter().any(|end| end.ran_out) {
+            warnings.push(super::RAN_OUT.to_owned());
+        }
+        let mut last = Map::new();
+        if !ended.is_empty() {
+            if !warnings.is_empty() {
+                last.insert("warnings".to_owned(), json!(warnings));
+            }
+            last.insert("timings".to_owned(), self.timings.to_value());
+            if self.progress.is_committed() {
+                last.insert("upstream".to_owned(), json!(self.upstream));
+                last.insert("model".to_owned(), json!(self.model));
+            }
+        }
+        if first {
+            grounding.told = true;
+            grounding.report.warnings.append(&mut warnings);
+            let mut rag = Object::parse(&grounding.report.to_json()).unwrap_or_else(Object::empty);
+            for (key, value) in last.into_iter().filter(|(key, _)| key != "warnings") {
+                rag.set(&key, Json::of(&value));
+            }
+            object.set("rag", rag.to_json());
+        } else {
+            object.set("rag", Json::of(&Value::Object(last)));
+        }
+    }
+
+    /// Learns the identity of the stream from its first chunk; says whether this one must be given another.
+    fn rename(&mut self, chunk: &Chunk<'_>) -> bool {
+        if let Some(renamed) = self.renamed {
+            return renamed;
+        }
+        // Azure's preamble has an empty id: it is no identity to adopt.
+        let Some(id) = chunk.id.as_deref().filter(|id| !id.is_empty()) else { return self.progress.identity.get().is_some() };
+        let own = Identity {
+            id: id.to_owned(),
+            created: chunk.created.as_ref().and_then(serde_json::Number::as_u64).unwrap_or_else(crate::openai::unix_seconds),
+            model: chunk.model.as_deref().unwrap_or(&self.model).to_owned(),
+        };
+        let renamed = *self.progress.identity.get_or_init(|| own.clone()) != own;
+        self.renamed = Some(renamed);
+        renamed
+    }
+
+    fn put_identity(&self, object: &mut Object) {
+        let Some(identity) = self.progress.identity.get() else { return };
+        object.set("id", Json::of(&identity.id));
+        object.set("created", Json::of(&identity.created));
+        object.set("model", Json::of(&identity.model));
+    }
+
+    /// `[DONE]`, with a finish before it where the upstream forgot one.
+    fn done(&mut self) -> Bytes {
+        self.done = true;
+        let unfinished = !self.choices.iter().any(|choice| choice.finished);
+        if self.grounding.is_none() || !unfinished {
+            return sse::encode::DONE.clone();
+        }
+        let identity = self.progress.identity.get_or_init(|| Identity::new(&self.model)).clone();
+        let mut chunk = identity.empty_chunk(self.family, Some("stop"));
+        let first = self.grounding.as_ref().is_some_and(|grounding| !grounding.told);
+        self.put_rag(&mut chunk, first, &[Ended { position: 0, index: 0, ran_out: false }]);
+        let mut out = sse::encode::data(chunk.to_json().bytes()).to_vec();
+        out.extend_from_slice(&sse::encode::DONE);
+        out.into()
+    }
+
+    fn stray(&self, text: &[u8]) -> Error {
+        let json = text.strip_prefix(b"error:").unwrap_or(text);
+        match serde_json::from_slice::<Value>(json) {
+            Ok(Value::Object(_)) => {
+                let (status, body) = upstream::error_body::read_under_success(json);
+                Error::Upstream(upstream::Error::Status {
+                    upstream: self.upstream.clone(),
+                    status,
+                    body: Box::new(body),
+                    headers: Box::default(),
+                    retry_after: None,
+                })
+            }
+            _ => self.invalid("text that is no event"),
+        }
+    }
+
+    fn invalid(&self, detail: &str) -> Error {
+        Error::Upstream(upstream::Error::Invalid { upstream: self.upstream.clone(), detail: detail.to_owned() })
+    }
+}
+
+/// A choice that ended with a chunk.
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    /// Where in the chunk's `choices` it stands.
+    position: usize,
+    /// Its index.
+    index: u32,
+    /// Whether it used up its tokens without a word.
+    ran_out: bool,
+}
+
+/// Whether an event can hold a finish or a failure.
+fn may_matter(data: &[u8]) -> bool {
+    memchr::memmem::find(data, b"\"error\"").is_some()
+        || memchr::memmem::find_iter(data, b"\"finish_reason\"").any(|at| {
+            let rest = data.get(at + 15..).unwrap_or_default();
+            let value = rest.iter().position(|byte| !matches!(byte, b' ' | b':' | b'\t')).and_then(|start| rest.get(start..));
+            !value.is_some_and(|value| value.starts_with(b"null"))
+        })
+}
+
+fn put_into_delta(choice: &mut Json, key: &str, value: Json) {
+    let Some(mut object) = Object::parse(choice) else { return };
+    let mut delta = object.value("delta").and_then(Object::parse).unwrap_or_else(Object::empty);
+    delta.set(key, value);
+    object.set("delta", delta.to_json());
+    *choice = object.to_json();
+}
+
+/// Pulls events from an upstream and gives what goes out; the first error is the last item.
+pub struct Relay {
+    events: EventStream,
+    outgoing: Outgoing,
+    ended: bool,
+}
+
+impl Relay {
+    /// Relays `events` by `outgoing`.
+    pub fn new(events: EventStream, outgoing: Outgoing) -> Self {
+        Self { events, outgoing, ended: false }
+    }
+}
+
+impl Stream for Relay {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        while !this.ended {
+            let next = match this.events.poll_next_unpin(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(next) => next,
+            };
+            let out = match next {
+                // What follows `[DONE]` is read only so that the connection can be used again.
+                Some(_) if this.outgoing.is_done() => continue,
+                Some(Ok(event)) => this.outgoing.event(event),
+                Some(Err(error)) => Err(Error::Upstream(error)),
+                None => {
+                    this.ended = true;
+                    this.outgoing.end()
+                }
+            };
+            match out {
+                Ok(Some(bytes)) => return Poll::Ready(Some(Ok(bytes))),
+                Ok(None) => {}
+                Err(error) => {
+                    this.ended = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+}
