@@ -1,0 +1,1 @@
+//! Documents: files and workspaces, their bytes in both directions.
