@@ -1,8 +1,10 @@
 //! What comes back: both shapes of scores, everything that may be null, and results that lack something.
 
 use groundwire::{
-    config::WorkspaceId,
-    retrieval::{Passage, Retriever, Scores, SearchQuery, Source, Tag, Workspace},
+    config::{Retry, WorkspaceId},
+    retrieval::{
+        Passage, Retriever, Scores, SearchQuery, Source, Tag, Workspace, lighton::Options,
+    },
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -307,15 +309,19 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
+            let lighton = FakeLightOn::new();
+            let retry = Retry { attempts: 1, ..options().retry };
+            let client = client(&lighton.url(), Options { retry, ..options() });
+            let query = SearchQuery::new("q");
             let count = results.len();
-            let lighton = FakeLightOn::new().always("/api/v3/search", found(results));
-            if let Ok(found) = search(&lighton.url()).await {
+            lighton.push(found(results));
+            if let Ok(found) = client.search(&query).await {
                 assert!(found.passages.len() <= count);
                 assert!(found.passages.iter().all(|passage| passage.score.is_finite()));
             }
             for body in bodies {
-                let lighton = FakeLightOn::new().always("/api/v3/search", Reply::json(body));
-                let _ = search(&lighton.url()).await;
+                lighton.push(Reply::json(body));
+                let _ = client.search(&query).await;
             }
         });
     }

@@ -1,6 +1,9 @@
 //! The LightOn client against a scripted LightOn, over real sockets.
 
-#![expect(clippy::unwrap_used, reason = "test code: a failure here is the test's failure")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "test code: a failure here is the test's failure"
+)]
 
 #[path = "../proxy/support"]
 mod support {
@@ -22,6 +25,7 @@ mod deadlines;
 mod documents;
 mod faults;
 mod requests;
+mod uploads;
 
 use std::time::Duration;
 

@@ -78,7 +78,7 @@ impl Caller {
     /// Makes a call: waits for its turn, tries it, and again where that may help, all before the deadline.
     ///
     /// Only for calls that have no effect, or the same however often they are made.
-    pub(super) async fn call<T, F>(&self, mut attempt: impl FnMut(u32) -> F) -> Result<T, Error>
+    pub(super) async fn call<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Failure>>,
     {
@@ -87,7 +87,7 @@ impl Caller {
         loop {
             self.turn_before(deadline).await?;
             count += 1;
-            let failure = match timeout_at(deadline, attempt(count)).await {
+            let failure = match timeout_at(deadline, attempt()).await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(failure)) => failure,
                 Err(_) => {

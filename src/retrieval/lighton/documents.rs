@@ -3,7 +3,10 @@
 //! Endpoints and fields: LightOn's files and workspaces tutorials and its Python SDK 1.1.0. Everything but an upload is tried again as
 //! searches are; an upload's body is gone once it was sent.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{
@@ -109,7 +112,7 @@ impl DocumentStore for LightOn {
 impl LightOn {
     /// Asks for one thing; `None` on 404.
     async fn one<T: DeserializeOwned>(&self, path: String) -> Result<Option<T>, Error> {
-        let once = |_| async {
+        let once = || async {
             let request = self.caller.request(Method::GET, &path);
             match present(call::send(request).await?).await? {
                 Some(response) => json(response).await.map(Some),
@@ -129,7 +132,7 @@ impl LightOn {
     ) -> Result<Listed<T>, Error> {
         parameters.push(("page", page.number.max(1).to_string()));
         parameters.push(("page_size", page.size.max(1).to_string()));
-        let once = |_| async {
+        let once = || async {
             let request = self.caller.request(Method::GET, path).query(&parameters);
             match present(call::send(request).await?).await? {
                 Some(response) => json(response).await,
@@ -150,7 +153,7 @@ impl LightOn {
 
     async fn open(&self, id: i64) -> Result<Option<Content>, Error> {
         let path = format!("files/{id}/download");
-        let once = |_| async {
+        let once = || async {
             let request = self.caller.request(Method::GET, &path);
             present(call::send(request.query(&[("purpose", "original")])).await?).await
         };
@@ -184,14 +187,19 @@ impl LightOn {
 
     async fn remove(&self, id: i64) -> Result<bool, Error> {
         let path = format!("files/{id}");
-        let once = |attempt| {
-            let path = &path;
-            async move {
-                let request = self.caller.request(Method::DELETE, path);
-                let gone = present(call::send(request).await?).await?.is_none();
-                // A second try finds nothing where the first did its work and only its answer was lost.
-                Ok(!gone || attempt > 1)
-            }
+        // A try whose answer was lost may have done its work, and the next one finds nothing.
+        let unsure = AtomicBool::new(false);
+        let once = || async {
+            let request = self.caller.request(Method::DELETE, &path);
+            let found = async { present(call::send(request).await?).await }
+                .await
+                .inspect_err(|failure| {
+                    unsure.fetch_or(
+                        matches!(failure.error, Error::Unavailable { .. }),
+                        Ordering::Relaxed,
+                    );
+                })?;
+            Ok(found.is_some() || unsure.load(Ordering::Relaxed))
         };
         self.caller.call(once).await
     }

@@ -95,7 +95,7 @@ impl LightOn {
             return Err(Error::Scope { detail });
         }
         let request = SearchRequest::new(query, &text.text);
-        let reply = self.caller.call(|_| self.ask(&request)).await?;
+        let reply = self.caller.call(|| self.ask(&request)).await?;
         Ok(found(reply, query, text.cut))
     }
 

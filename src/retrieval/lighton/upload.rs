@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Stream, stream::BoxStream};
+use http::{HeaderMap, header};
 use reqwest::{
     Body,
     multipart::{Form, Part},
@@ -32,7 +33,10 @@ pub(super) fn form(upload: Upload) -> (Form, Watch) {
         Some(length) => Part::stream_with_length(body, length),
         None => Part::stream(body),
     };
-    let part = part.file_name(upload.filename.clone());
+    let part = typed(
+        part.file_name(upload.filename.clone()),
+        upload.content_type.as_deref(),
+    );
     let mut form = Form::new()
         .text("workspace_id", upload.workspace.to_string())
         .text("filename", upload.filename);
@@ -40,6 +44,18 @@ pub(super) fn form(upload: Upload) -> (Form, Watch) {
         form = form.text("title", title);
     }
     (form.part("file", part), watch)
+}
+
+/// Names the media type where it is one; LightOn goes by the extension of the file name anyway.
+fn typed(part: Part, content_type: Option<&str>) -> Part {
+    let mut headers = HeaderMap::new();
+    if let Some(value) = content_type
+        .filter(|text| text.contains('/'))
+        .and_then(|text| text.parse().ok())
+    {
+        headers.insert(header::CONTENT_TYPE, value);
+    }
+    part.headers(headers)
 }
 
 /// Knows since when the service owes us something: to take the next piece, or to answer.

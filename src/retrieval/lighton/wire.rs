@@ -272,3 +272,52 @@ pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     let value = Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_an_object_with_a_list_of_results_is_an_answer() {
+        for body in [
+            "",
+            "null",
+            "[]",
+            "[[], []]",
+            "{}",
+            r#"{"results": 1}"#,
+            r#"{"results": []"#,
+            "<html>",
+        ] {
+            assert_eq!(read(body.as_bytes()), None, "{body}");
+        }
+        assert_eq!(read(br#"{"results": []}"#), Some(SearchReply::default()));
+        assert_eq!(
+            read(b"\xef\xbb\xbf{\"results\": []}"),
+            Some(SearchReply::default())
+        );
+    }
+
+    #[test]
+    fn a_number_beyond_every_float_or_a_deep_nest_costs_its_result_only() {
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        let body = format!(r#"{{"results": [{{"chunk_id": "c", "score": 1e999}}, {deep}]}}"#);
+        let reply = read(body.as_bytes()).unwrap();
+        assert_eq!((reply.passages.len(), reply.dropped), (0, 2));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = read(&bytes);
+        }
+
+        #[test]
+        fn any_text_in_place_of_a_result_is_read_without_a_panic(text in "[\\[\\]{}\",:0-9a-z. -]{0,60}") {
+            let _ = read(format!("{{\"results\": [{text}]}}").as_bytes());
+            let _ = read(format!("{{\"results\": [{{\"score\": {text}}}], \"warnings\": {text}}}").as_bytes());
+        }
+    }
+}
