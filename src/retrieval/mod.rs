@@ -3,6 +3,8 @@
 //! A [`Retriever`] answers a [`SearchQuery`] with [`Found`]. Two stand behind it: LightOn's search API ([`lighton`]) and an index of a
 //! folder in this process ([`local`]). Neither knows who is asking beyond the query, and neither widens its scope.
 
+pub mod documents;
+pub mod lighton;
 pub mod local;
 
 use std::collections::BTreeSet;
@@ -11,6 +13,8 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::config::{RelevanceScoring, SearchMode, WorkspaceId};
+
+pub use self::documents::DocumentStore;
 
 /// Finds passages. The scope is already inside the query; an implementation never widens it.
 pub trait Retriever: Send + Sync + 'static {

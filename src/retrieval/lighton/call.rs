@@ -1,0 +1,229 @@
+//! One call of LightOn's API: waiting for its turn, its tries, and one deadline over all of it.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Method, header};
+use reqwest::{RequestBuilder, Response};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tracing::warn;
+use url::Url;
+
+use super::{
+    errors::{self, Asked, unavailable},
+    pacing::Pacer,
+    retry::{self, Failure},
+};
+use crate::{
+    config::{self, Secret},
+    retrieval::Error,
+};
+
+/// The most of an error's body that is read, in bytes.
+const ERROR_BODY_BYTES: usize = 64 * 1024;
+
+/// How long an error's body is waited for.
+const ERROR_BODY_TIME: Duration = Duration::from_secs(1);
+
+/// What every call shares; a clone shares the pace too.
+#[derive(Clone)]
+pub(super) struct Caller {
+    http: reqwest::Client,
+    /// Scheme, host and path before `/api/v3`, without a slash at the end.
+    root: String,
+    authorization: HeaderValue,
+    key: Secret,
+    pacer: Arc<Pacer>,
+    timeout: Duration,
+    retry: config::Retry,
+}
+
+impl Caller {
+    pub(super) fn new(
+        http: reqwest::Client,
+        base_url: &Url,
+        key: Secret,
+        options: super::Options,
+    ) -> Result<Self, Error> {
+        let authorization = HeaderValue::from_str(&format!("Bearer {}", key.expose()));
+        let mut authorization = authorization.map_err(|_| Error::Authentication {
+            detail: "the key holds characters that no header can carry".to_owned(),
+        })?;
+        authorization.set_sensitive(true);
+        let root = base_url.as_str().trim_end_matches('/');
+        Ok(Self {
+            http,
+            root: root.strip_suffix("/api/v3").unwrap_or(root).to_owned(),
+            authorization,
+            key,
+            pacer: Arc::new(Pacer::new(options.requests_per_minute)),
+            timeout: options.timeout,
+            retry: options.retry,
+        })
+    }
+
+    /// How long a call may take, its turn and all its tries included.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// A request to a path under `/api/v3/`.
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self
+            .http
+            .request(method, format!("{}/api/v3/{path}", self.root));
+        request.header(header::AUTHORIZATION, self.authorization.clone())
+    }
+
+    /// Makes a call: waits for its turn, tries it, and again where that may help, all before the deadline.
+    ///
+    /// Only for calls that have no effect, or the same however often they are made.
+    pub(super) async fn call<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let deadline = Instant::now() + self.timeout;
+        let mut count = 0;
+        loop {
+            self.turn_before(deadline).await?;
+            count += 1;
+            let failure = match timeout_at(deadline, attempt()).await {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(failure)) => failure,
+                Err(_) => {
+                    return Err(Error::Timeout {
+                        after: self.timeout,
+                    });
+                }
+            };
+            let error = self.without_key(failure.error);
+            let wait = retry::wait(failure.again, count, &self.retry);
+            // A wait that the deadline would cut is not begun: the caller learns now what it would learn then.
+            let Some(wait) = wait.filter(|wait| Instant::now() + *wait < deadline) else {
+                return Err(error);
+            };
+            warn!(
+                search.tries = count,
+                wait_ms = wait.as_millis(),
+                "{error}; trying again"
+            );
+            sleep(wait).await;
+        }
+    }
+
+    /// Waits until the pace lets another request go, at most as long as a call may take.
+    pub(super) async fn turn(&self) -> Result<(), Error> {
+        self.turn_before(Instant::now() + self.timeout).await
+    }
+
+    async fn turn_before(&self, deadline: Instant) -> Result<(), Error> {
+        let slot = self
+            .pacer
+            .reserve(Instant::now(), deadline)
+            .map_err(|wait| Error::RateLimited {
+                detail: format!(
+                    "the gateway's own pace lets no search go for {wait:.1?}, and it may wait {:?}",
+                    self.timeout
+                ),
+                retry_after: Some(wait),
+            })?;
+        if slot.at() > Instant::now() {
+            sleep_until(slot.at()).await;
+        }
+        slot.spend();
+        Ok(())
+    }
+
+    /// Takes our key out of what the service said, in case it quoted it: errors go to the log.
+    pub(super) fn without_key(&self, mut error: Error) -> Error {
+        match &mut error {
+            Error::Authentication { detail }
+            | Error::Scope { detail }
+            | Error::Query { detail, .. }
+            | Error::RateLimited { detail, .. }
+            | Error::Maintenance { detail }
+            | Error::Unavailable { detail, .. } => {
+                if !self.key.expose().is_empty() {
+                    *detail = detail.replace(self.key.expose(), "(secret)");
+                }
+            }
+            Error::Timeout { .. } => {}
+        }
+        error
+    }
+}
+
+/// Sends a request and gives its answer, whatever the status.
+pub(super) async fn send(request: RequestBuilder) -> Result<Response, Failure> {
+    request.send().await.map_err(|error| {
+        // A request that cannot be built will not be built the second time.
+        if error.is_builder() {
+            return Failure::last(broken("the request cannot be built", error));
+        }
+        let what = if error.is_connect() {
+            "it cannot be reached"
+        } else {
+            "the connection broke before an answer came"
+        };
+        Failure::waiting(broken(what, error), None)
+    })
+}
+
+/// Lets a success pass and turns everything else into what it says.
+pub(super) async fn success(asked: Asked, response: Response) -> Result<Response, Failure> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let headers = response.headers().clone();
+    let body = beginning(response).await;
+    Err(errors::refusal(asked, status, &headers, &body))
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(super) async fn whole(mut response: Response, limit: usize) -> Result<Bytes, Failure> {
+    let too_large = || {
+        Failure::last(unavailable(format!(
+            "its answer is larger than {limit} bytes"
+        )))
+    };
+    let announced = response.content_length().unwrap_or(0);
+    let Some(announced) = usize::try_from(announced)
+        .ok()
+        .filter(|length| *length <= limit)
+    else {
+        return Err(too_large());
+    };
+    // What was announced need not come: memory is taken as bytes do.
+    let mut body = BytesMut::with_capacity(announced.min(ERROR_BODY_BYTES));
+    let cut = |error| Failure::waiting(broken("the connection broke in mid-answer", error), None);
+    while let Some(piece) = response.chunk().await.map_err(cut)? {
+        if body.len() + piece.len() > limit {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.freeze())
+}
+
+/// Wraps a transport failure; the address is in the configuration and stays out of the text.
+pub(super) fn broken(what: &str, error: reqwest::Error) -> Error {
+    Error::Unavailable {
+        detail: what.to_owned(),
+        source: Some(Box::new(error.without_url())),
+    }
+}
+
+/// What can be had of an error's body in short time: the status already says that it failed.
+async fn beginning(mut response: Response) -> Vec<u8> {
+    let until = Instant::now() + ERROR_BODY_TIME;
+    let mut body = Vec::new();
+    while let Ok(Ok(Some(piece))) = timeout_at(until, response.chunk()).await {
+        let room = ERROR_BODY_BYTES - body.len();
+        body.extend_from_slice(piece.get(..room).unwrap_or(&piece));
+        if body.len() >= ERROR_BODY_BYTES {
+            break;
+        }
+    }
+    body
+}
