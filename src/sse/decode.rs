@@ -1,8 +1,7 @@
 //! Bytes, cut anywhere, into whole bounded events.
 //!
 //! `eventsource-stream` is not given the stream itself: it panics on a byte-order mark, withholds everything after one invalid byte, drops
-//! a last event without a blank line, has no limit and takes quadratic time on a long line. So the cutting is done here, and
-//! [`super::fields`] hands the crate one whole, bounded event at a time.
+//! a last event without blank line, has no limit and takes quadratic time on a long line. It gets one whole event at a time ([`super::fields`]).
 
 use bytes::{Buf, Bytes};
 use memchr::memchr2;
@@ -80,12 +79,12 @@ impl Decoder {
         if self.place == Place::Over {
             return;
         }
-        if self.piece.is_empty() {
-            self.piece = read;
-            return;
-        }
-        // Only for a caller that pushes twice without taking events in between.
-        self.piece = [self.piece.as_ref(), read.as_ref()].concat().into();
+        self.piece = if self.piece.is_empty() {
+            read
+        } else {
+            // Only for a caller that pushes twice without taking events in between.
+            [self.piece.as_ref(), &read].concat().into()
+        };
     }
 
     /// Gives the next event that ended in what was pushed.
@@ -106,8 +105,7 @@ impl Decoder {
             return Some(event);
         }
         let (line_ends, wholeness) = match self.place {
-            Place::Between | Place::Mark(0) | Place::Over => (0, Wholeness::Whole),
-            Place::BlankCr => (0, Wholeness::Whole),
+            Place::Mark(0) | Place::Between | Place::BlankCr | Place::Over => (0, Wholeness::Whole),
             Place::LineStart | Place::AfterCr => (1, Wholeness::Cut),
             Place::Line => (2, Wholeness::Cut),
             Place::Mark(matched) => {
@@ -115,13 +113,12 @@ impl Decoder {
                 (2, Wholeness::Cut)
             }
         };
-        let line_end = missing_line_end(&self.carried);
         self.place = Place::Over;
         let mut raw = std::mem::take(&mut self.carried);
         if raw.is_empty() {
             return None;
         }
-        raw.extend_from_slice(&line_end.repeat(line_ends));
+        raw.extend_from_slice(&missing_line_end(&raw).repeat(line_ends));
         Some(Event::read(raw.into(), wholeness))
     }
 
@@ -137,10 +134,7 @@ impl Decoder {
             && let Some(&byte) = rest.first()
         {
             match (self.place, byte) {
-                (Place::Over, _) => {
-                    self.piece = Bytes::new();
-                    return None;
-                }
+                (Place::Over, _) => return None,
                 (Place::Mark(matched), _) => self.read_mark(matched, byte),
                 (Place::Between, CR | LF) => self.piece.advance(1),
                 (Place::Between, _) => self.place = Place::Line,
@@ -184,18 +178,16 @@ impl Decoder {
         if BYTE_ORDER_MARK.get(matched) != Some(&byte) {
             // It was no mark: what looked like one is the beginning of the first line.
             self.carried.extend_from_slice(mark(matched));
-            self.place = if matched == 0 {
-                Place::Between
-            } else {
-                Place::Line
+            self.place = match matched {
+                0 => Place::Between,
+                _ => Place::Line,
             };
             return;
         }
         self.piece.advance(1);
-        self.place = if matched + 1 == BYTE_ORDER_MARK.len() {
-            Place::Between
-        } else {
-            Place::Mark(matched + 1)
+        self.place = match matched + 1 {
+            3 => Place::Between,
+            matched => Place::Mark(matched),
         };
     }
 
@@ -258,5 +250,149 @@ fn missing_line_end(event: &[u8]) -> &'static [u8] {
         Some((CR, Some(LF))) => b"\r\n",
         Some((CR, _)) => b"\r",
         _ => b"\n",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sse::Payload;
+
+    const LIMIT_BYTES: usize = 1 << 20;
+
+    #[test]
+    fn every_kind_of_line_end_ends_an_event_as_soon_as_it_can() {
+        // given: reads, and how many events must have come out after each
+        let cases: &[&[(&str, usize)]] = &[
+            &[("data: a\n", 0), ("\n", 1)],
+            &[("data: a\r\n", 0), ("\r\n", 1)],
+            &[("data: a\r\n\r", 0), ("\n", 1)],
+            &[("data: a\r", 0), ("\r", 1)],
+            &[("data: a\r\r", 1), ("\ndata: b\r", 1), ("\r", 2)],
+            &[("data: a\n\r", 0), ("data: b\n\n", 2)],
+            &[("\u{feff}data: a\n\n", 1)],
+            &[("\n\n\r\n", 0), ("data: a\n\n\n\n", 1)],
+        ];
+        for reads in cases {
+            let mut decoder = Decoder::new(LIMIT_BYTES);
+            let mut events = 0;
+            for (read, expected) in *reads {
+                decoder.push(Bytes::from_static(read.as_bytes()));
+                events += std::iter::from_fn(|| decoder.next()).count();
+                assert_eq!(events, *expected, "after {read:?} of {reads:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_inside_one_read_is_a_slice_of_it() {
+        let read = Bytes::from_static(b": ping\n\ndata: {}\n\ndata: [DONE]\n\n");
+        let mut decoder = Decoder::new(LIMIT_BYTES);
+
+        decoder.push(read.clone());
+        let events: Vec<_> = std::iter::from_fn(|| decoder.next()).collect();
+
+        let starts = [0, 8, 18].map(|start| read[start..].as_ptr());
+        let raws = events.iter().map(|event| event.as_ref().unwrap().raw());
+        assert!(raws.map(|raw| raw.as_ptr()).eq(starts));
+        let Payload::Data(data) = events[1].as_ref().unwrap().payload() else {
+            panic!("{events:?}");
+        };
+        assert_eq!(data.as_ptr(), read[14..].as_ptr());
+        assert_eq!(decoder.held_bytes(), 0);
+    }
+
+    #[test]
+    fn an_endless_line_is_refused_at_the_limit_and_its_room_given_back() {
+        let mut decoder = Decoder::new(1000);
+        for _ in 0..125 {
+            decoder.push(Bytes::from_static(b"data: 89"));
+            assert_eq!(decoder.next(), None);
+        }
+
+        decoder.push(Bytes::from_static(b"d"));
+        let refused = DecodeError::TooLong { limit_bytes: 1000 };
+        assert_eq!(decoder.next(), Some(Err(refused)));
+        assert_eq!(decoder.held_bytes(), 0);
+        decoder.push(Bytes::from_static(b"\n\ndata: a\n\n"));
+        assert_eq!((decoder.next(), decoder.finish()), (None, None));
+    }
+
+    #[test]
+    fn the_limit_is_the_same_for_an_event_in_one_read_and_in_many() {
+        for (limit_bytes, fits) in [(9, true), (8, false)] {
+            for size in [1, 3, 9] {
+                let mut decoder = Decoder::new(limit_bytes);
+                for read in b"data: a\n\n".chunks(size) {
+                    decoder.push(Bytes::from_static(read));
+                    if let Some(event) = decoder.next() {
+                        assert_eq!(event.is_ok(), fits, "limit {limit_bytes}, reads of {size}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_room_of_a_large_event_is_given_back() {
+        let mut decoder = Decoder::new(LIMIT_BYTES);
+        decoder.push(Bytes::from(vec![b':'; 500_000]));
+        assert_eq!(decoder.next(), None);
+        assert!(decoder.held_bytes() >= 500_000);
+
+        decoder.push(Bytes::from_static(b"\n\ndata: "));
+        let event = decoder.next().unwrap().unwrap();
+        assert_eq!(decoder.next(), None);
+
+        assert_eq!(event.raw().len(), 500_002);
+        assert!(decoder.held_bytes() < 100);
+    }
+
+    #[test]
+    fn invalid_utf_8_is_an_error_of_that_event_alone() {
+        let mut decoder = Decoder::new(LIMIT_BYTES);
+        decoder.push(Bytes::from_static(
+            b"data: \xFF\n\ndata: a\ndata: \xC3\n\n: \xFF\nid: \xFF\ndata: b\n\ndata: c\n\n",
+        ));
+
+        let events: Vec<_> = std::iter::from_fn(|| decoder.next())
+            .map(|event| event.map(|event| event.payload().clone()))
+            .collect();
+
+        let data = |text: &'static str| Ok(Payload::Data(Bytes::from_static(text.as_bytes())));
+        let invalid = || Err(DecodeError::InvalidUtf8);
+        assert_eq!(events, [invalid(), invalid(), data("b"), data("c")]);
+    }
+
+    #[test]
+    fn what_is_left_at_the_end_of_the_body_is_completed_and_says_so() {
+        for (body, raw, is_whole) in [
+            ("data: a", "data: a\n\n", false),
+            ("data: a\n", "data: a\n\n", false),
+            ("data: a\r\n", "data: a\r\n\r\n", false),
+            ("data: a\r", "data: a\r\r", false),
+            (": b\r\ndata: a", ": b\r\ndata: a\r\n\r\n", false),
+            (": b\rdata: a", ": b\rdata: a\r\r", false),
+            ("data: a\n\r", "data: a\n\r", true),
+        ] {
+            let mut decoder = Decoder::new(LIMIT_BYTES);
+            decoder.push(Bytes::from_static(body.as_bytes()));
+            assert_eq!(decoder.next(), None, "{body:?}");
+
+            let event = decoder.finish().unwrap().unwrap();
+
+            assert_eq!(event.raw(), raw, "{body:?}");
+            assert_eq!(event.is_whole(), is_whole, "{body:?}");
+            assert_eq!(decoder.finish(), None, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn finish_gives_nothing_where_nothing_is_left() {
+        for body in ["", "\u{feff}", "\n\r\n"] {
+            let mut decoder = Decoder::new(LIMIT_BYTES);
+            decoder.push(Bytes::from_static(body.as_bytes()));
+            assert_eq!(decoder.finish(), None, "{body:?}");
+        }
     }
 }

@@ -169,20 +169,11 @@ fn joined_data(raw: &[u8]) -> Result<String, DecodeError> {
     }
 }
 
-/// Gives the stray lines of an event: a slice of it when nothing stands between them.
-fn stray_text(raw: &Bytes) -> Bytes {
-    let is_stray = |line: &Line<'_>| line.kind == Kind::Stray;
-    let range = lines(raw).filter(is_stray).fold(None, |range, line| {
-        let (start, _) = range.unwrap_or((line.start, 0));
-        Some((start, line.start + line.text.len()))
-    });
-    let Some((start, end)) = range else {
-        return Bytes::new();
-    };
-    let between = raw.slice(start..end);
-    if lines(&between).all(|line| is_stray(&line)) {
-        return between;
-    }
-    let stray: Vec<_> = lines(raw).filter(is_stray).map(|line| line.text).collect();
+/// Joins the stray lines of an event.
+fn stray_text(raw: &[u8]) -> Bytes {
+    let stray: Vec<_> = lines(raw)
+        .filter(|line| line.kind == Kind::Stray)
+        .map(|line| line.text)
+        .collect();
     stray.join(b"\n".as_slice()).into()
 }

@@ -1,0 +1,3 @@
+//! Rules that hold everywhere; no sockets.
+
+mod properties;
