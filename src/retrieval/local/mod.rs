@@ -5,6 +5,7 @@
 //! together. Scores are told as LightOn tells them: `keyword` is BM25, `relevance` its place between 0 and 1.
 
 pub mod documents;
+pub mod folder;
 mod index;
 mod passages;
 mod ranking;
