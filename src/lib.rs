@@ -27,7 +27,9 @@
 //! Suggested reading order: `openai`, `retrieval`, `upstream`, `rag`, `http`.
 
 pub mod access;
+pub mod app;
 pub mod config;
+pub mod http;
 pub mod openai;
 pub mod rag;
 pub mod retrieval;

@@ -224,23 +224,35 @@ impl From<upstream::Error> for ApiError {
     }
 }
 
-/// Logs the cause of an answer that is an error: ours as `error`, a neighbour's as `warn`, the caller's as `info`.
-pub fn log(cause: &dyn std::error::Error, answer: &ApiError) {
-    let mut chain = cause.to_string();
-    let mut source = cause.source();
-    while let Some(deeper) = source {
-        let text = deeper.to_string();
-        if !chain.contains(&text) {
-            chain = format!("{chain}: {text}");
+/// What an error and its causes say, kept while the error itself becomes an answer.
+#[derive(Debug)]
+pub struct Told(String);
+
+impl Told {
+    /// The texts of `error` and of everything below it.
+    pub fn of(error: &dyn std::error::Error) -> Self {
+        let mut chain = error.to_string();
+        let mut source = error.source();
+        while let Some(deeper) = source {
+            let text = deeper.to_string();
+            if !chain.contains(&text) {
+                chain = format!("{chain}: {text}");
+            }
+            source = deeper.source();
         }
-        source = deeper.source();
+        Self(chain)
     }
+}
+
+/// Logs the cause of an answer that is an error: ours as `error`, a neighbour's as `warn`, the caller's as `info`.
+pub fn log(cause: &Told, answer: &ApiError) {
+    let Told(cause) = cause;
     let (status, code) = (answer.status.as_u16(), answer.body.code.as_deref().unwrap_or_default());
     match (status, code) {
-        (500, "internal_error") => error!(status, code, cause = %chain, "the gateway failed"),
+        (500, "internal_error") => error!(status, code, "the gateway failed: {cause}"),
         (500.., _) | (_, "upstream_error" | "search_rate_limited" | "workspace_not_found") => {
-            warn!(status, code, cause = %chain, "a neighbour failed: {chain}");
+            warn!(status, code, "a neighbour failed: {cause}");
         }
-        _ => info!(status, code, cause = %chain, "a request was refused: {chain}"),
+        _ => info!(status, code, "a request was refused: {cause}"),
     }
 }

@@ -17,7 +17,7 @@ use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 use tracing::Span;
 
-use super::error::{self, ApiError};
+use super::error::{self, ApiError, Told};
 use crate::{
     config::{self, HeartbeatKind},
     openai::{Identity, chunk::Family},
@@ -129,11 +129,11 @@ impl StreamBody {
     }
 
     /// The closing event of a stream that failed: an ordinary chunk with a top-level `error`, and no `[DONE]`.
-    fn fail(&mut self, error: rag::Error) -> Bytes {
-        let truncated = matches!(&error, rag::Error::Upstream(crate::upstream::Error::Truncated { .. }));
-        let cause = error.to_string();
-        let answer = ApiError::from(error);
-        self.span.in_scope(|| error::log(&Told(cause), &answer));
+    fn fail(&mut self, failed: rag::Error) -> Bytes {
+        let truncated = matches!(&failed, rag::Error::Upstream(crate::upstream::Error::Truncated { .. }));
+        let cause = Told::of(&failed);
+        let answer = ApiError::from(failed);
+        self.span.in_scope(|| error::log(&cause, &answer));
         let identity = self.progress.identity.get_or_init(|| Identity::new(&self.model)).clone();
         let chunk = identity.error_chunk(self.family, &answer.body);
         self.last(if truncated { Ending::Truncated } else { Ending::Failed }, sse::encode::data(chunk.bytes()))
@@ -164,10 +164,6 @@ impl StreamBody {
     }
 }
 
-/// The text of an error that was turned into an answer already.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Told(pub String);
 
 impl Body for StreamBody {
     type Data = Bytes;

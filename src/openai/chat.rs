@@ -108,7 +108,7 @@ impl ChatRequest {
         self.object.set(key, value);
     }
 
-    /// Takes one field out.
+    /// Takes one field out, where it is.
     pub fn remove(&mut self, key: &str) -> Option<Json> {
         self.object.remove(key)
     }

@@ -6,6 +6,7 @@
 pub mod documents;
 pub mod lighton;
 pub mod local;
+pub mod nowhere;
 
 use std::collections::BTreeSet;
 

@@ -254,16 +254,12 @@ impl Catalog {
     }
 
     async fn close_matches(&self, model: &str, allowed: Allowed<'_>) -> Vec<String> {
-        let wanted = model.to_lowercase();
-        let mut scored: Vec<(f64, String)> = self
-            .list(allowed)
-            .await
-            .into_iter()
-            .map(|entry| (strsim::jaro_winkler(&wanted, &entry.id.to_lowercase()), entry.id))
-            .filter(|(score, _)| *score > 0.75)
-            .collect();
-        scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-        scored.into_iter().take(3).map(|(_, id)| id).collect()
+        close_to(model, self.list(allowed).await.into_iter().map(|entry| entry.id))
+    }
+
+    /// Whether an upstream answers now; what it lists is believed from then on.
+    pub async fn answers(&self, upstream: &Arc<Upstream>) -> bool {
+        self.client.get(upstream, "/models", PATIENCE).await.is_ok()
     }
 
     /// The models of one upstream: what the operator wrote, else its own list, asked at most once at a time.
@@ -308,6 +304,17 @@ impl Catalog {
         };
         Ok(items.ok_or_else(nonsense)?.into_iter().filter_map(|item| listed(upstream, item)).collect())
     }
+}
+
+/// The three of `names` that look most like `model`, closest first.
+pub fn close_to(model: &str, names: impl Iterator<Item = String>) -> Vec<String> {
+    let wanted = model.to_lowercase();
+    let mut scored: Vec<(f64, String)> = names
+        .map(|name| (strsim::jaro_winkler(&wanted, &name.to_lowercase()), name))
+        .filter(|(score, _)| *score > 0.75)
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
 async fn plain_route(upstream: Arc<Upstream>, list: &Mutex<List>, model: &str) -> Route {

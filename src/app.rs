@@ -1,0 +1,129 @@
+//! `App`: every long-lived part, built once from a [`Config`].
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    access::KeyRing,
+    config::{Config, SearchBackend, Timeouts},
+    rag::{Pipeline, links::Signer},
+    retrieval::{
+        Retriever,
+        documents::DocumentStore,
+        lighton::{self, LightOn},
+        local::LocalFolder,
+        nowhere::Nowhere,
+    },
+    upstream::{Catalog, Client},
+};
+
+/// The built parts, shared by all requests.
+pub struct App {
+    /// The settings that they were built from.
+    pub config: Config,
+    /// Who may ask.
+    pub keys: KeyRing,
+    /// Which model lives where.
+    pub catalog: Arc<Catalog>,
+    /// Answers requests.
+    pub pipeline: Arc<Pipeline>,
+    /// The documents behind citations.
+    pub documents: Arc<dyn DocumentStore>,
+    /// Signs the links in citations.
+    pub signer: Signer,
+    /// Places for requests under way.
+    pub places: Arc<Semaphore>,
+    draining: AtomicBool,
+}
+
+/// Why the parts could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Search cannot be set up.
+    #[error("search cannot be set up: {0}")]
+    Search(String),
+    /// The HTTP client cannot be set up.
+    #[error("the HTTP client cannot be set up")]
+    Http(#[source] reqwest::Error),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+impl App {
+    /// Builds the parts. With `backend = "local"` this reads the folder, which may take seconds.
+    pub fn build(config: Config) -> Result<Self, BuildError> {
+        let (retriever, documents) = search(&config)?;
+        let http = model_client(&config.timeouts).map_err(BuildError::Http)?;
+        let client = Client::new(http, &config.timeouts, &config.limits);
+        let catalog = Arc::new(Catalog::new(&config, client.clone()));
+        let signer = Signer::new(&config.links).map_err(BuildError::Random)?;
+        let pipeline = Pipeline {
+            retriever,
+            client,
+            catalog: Arc::clone(&catalog),
+            retry: config.retry.clone(),
+            signer: signer.clone(),
+        };
+        Ok(Self {
+            keys: KeyRing::new(&config.keys),
+            catalog,
+            pipeline: Arc::new(pipeline),
+            documents,
+            signer,
+            places: Arc::new(Semaphore::new(config.limits.concurrent_requests.min(Semaphore::MAX_PERMITS))),
+            draining: AtomicBool::new(false),
+            config,
+        })
+    }
+
+    /// Notes that the process is on its way out.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process is on its way out.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+type Search = (Arc<dyn Retriever>, Arc<dyn DocumentStore>);
+
+fn search(config: &Config) -> Result<Search, BuildError> {
+    let timeout = config.search.timeout;
+    match &config.search.backend {
+        SearchBackend::LightOn { api_key: None, .. } => {
+            let nowhere = Arc::new(Nowhere);
+            Ok((Arc::clone(&nowhere) as Arc<dyn Retriever>, nowhere))
+        }
+        SearchBackend::LightOn { base_url, api_key: Some(key), requests_per_minute } => {
+            let failed = |error: crate::retrieval::Error| BuildError::Search(error.to_string());
+            let http = lighton::http_client(config.timeouts.connect).map_err(failed)?;
+            let options = lighton::Options { timeout, requests_per_minute: *requests_per_minute, retry: config.retry.clone() };
+            let client = Arc::new(LightOn::new(http, base_url, key.clone(), options).map_err(failed)?);
+            Ok((Arc::clone(&client) as Arc<dyn Retriever>, client))
+        }
+        SearchBackend::Local { documents } => {
+            let folder = Arc::new(LocalFolder::open(documents, timeout).map_err(|error| BuildError::Search(error.to_string()))?);
+            Ok((Arc::clone(&folder) as Arc<dyn Retriever>, folder))
+        }
+    }
+}
+
+/// The client that reaches model providers: no redirect is followed, since a redirect elsewhere would carry the conversation along.
+fn model_client(timeouts: &Timeouts) -> Result<reqwest::Client, reqwest::Error> {
+    // Fails where a provider was chosen before, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .user_agent(concat!("groundwire/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(timeouts.connect)
+        .tcp_nodelay(true)
+        .pool_idle_timeout(std::time::Duration::from_secs(60))
+        .build()
+}

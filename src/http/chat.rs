@@ -1,0 +1,179 @@
+//! `POST /v1/chat/completions`: reads, calls, and maps. What is decided here is who may ask for what; how it is answered is `rag`'s.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    error::{self, ApiError, Told},
+    extract::{json_body, own_address},
+    middleware::{access_log::Notes, auth::bearer},
+    stream::{Frameless, StreamBody},
+    stream_headers,
+};
+use crate::{
+    access::{Principal, Scope},
+    app::App,
+    config::{ApiKey, Mode, Rag},
+    openai::{ChatRequest, chunk::Family},
+    rag::{
+        self, Answer, Job, Meta, Progress,
+        settings::{self, RagOptions},
+    },
+    upstream::{Resolved, catalog::Allowed, headers},
+};
+
+/// Answers a chat request.
+pub(super) async fn create(
+    Extension(app): Extension<Arc<App>>,
+    Extension(principal): Extension<Arc<Principal>>,
+    Extension(notes): Extension<Arc<Notes>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let arrived = Instant::now();
+    let (head, body) = request.into_parts();
+    let body = json_body(&head.headers, body, app.config.limits.request_body_bytes).await?;
+    let mut request = ChatRequest::parse(body)?;
+    let options = RagOptions::read(request.remove("rag").as_ref(), &head.headers)?;
+    let allowed = principal.allow_overrides.as_ref().unwrap_or(&app.config.allow_overrides);
+    options.allowed(allowed)?;
+
+    let reach = Allowed { models: principal.models.as_deref(), upstreams: principal.upstreams.as_deref() };
+    let resolved = app.catalog.resolve(&request.model, reach).await?;
+    let settings = settings::settings(&app.config.rag, &[&principal.rag, &resolved.route.rag], &options);
+    let scope = scope(&app.config.rag, &principal, &resolved, &options)?;
+    let authorization = client_authorization(&app, &head.headers)?;
+    let base = match &app.config.public_url {
+        Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+        None => own_address(&head.headers, &head.uri),
+    };
+    let progress = Arc::new(Progress::default());
+    let job = Job {
+        request,
+        settings,
+        options,
+        scope,
+        resolved,
+        headers: headers::to_upstream(&head.headers),
+        authorization,
+        base,
+        until: arrived + app.config.timeouts.total,
+        progress: Arc::clone(&progress),
+    };
+    let mode = job.mode();
+    notes.route(job.resolved.route.upstream.name(), &job.request.model, mode.word());
+    answer(&app, job, mode, arrived, &notes).await
+}
+
+async fn answer(app: &Arc<App>, job: Job, mode: Mode, arrived: Instant, notes: &Notes) -> Result<Response, ApiError> {
+    let frame = Frameless {
+        family: Family::Chat,
+        model: job.request.model.clone(),
+        progress: Arc::clone(&job.progress),
+        ending: Arc::clone(&notes.ending),
+    };
+    let streamed = job.request.stream;
+    let planned = Meta {
+        upstream: Some(job.resolved.route.upstream.name().to_owned()),
+        model: Some(job.resolved.route.model.clone()),
+        ..Meta::default()
+    };
+    let mut work: BoxFuture<'static, Result<Answer, rag::Error>> = Box::pin(Arc::clone(&app.pipeline).answer(job));
+    let outcome = if streamed {
+        let Ok(outcome) = timeout_at(arrived + app.config.stream.commit_after, &mut work).await else {
+            // The status can wait no longer: proxies and clients give up on a silent request.
+            frame.progress.commit();
+            let body = StreamBody::preparing(work, &app.config.stream, frame);
+            return Ok(respond(planned, mode, streaming(body)));
+        };
+        outcome
+    } else {
+        work.await
+    };
+    match outcome {
+        Ok(Answer::Whole(meta, bytes)) => {
+            let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            Ok(respond(meta, mode, (json, bytes).into_response()))
+        }
+        Ok(Answer::Stream(meta, pieces)) => {
+            let meta = if meta.upstream.is_some() { meta } else { Meta { timings: meta.timings, ..planned } };
+            Ok(respond(meta, mode, streaming(StreamBody::speaking(pieces, &app.config.stream, frame))))
+        }
+        Err(failed) => {
+            let cause = Told::of(&failed);
+            let answer = ApiError::from(failed);
+            error::log(&cause, &answer);
+            Err(answer)
+        }
+    }
+}
+
+fn streaming(body: StreamBody) -> Response {
+    let mut response = Response::new(Body::new(body));
+    stream_headers(&mut response);
+    response
+}
+
+fn respond(meta: Meta, mode: Mode, mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.extend(meta.headers);
+    let told = [
+        ("x-groundwire-upstream", meta.upstream),
+        ("x-groundwire-model", meta.model),
+        ("x-groundwire-mode", Some(mode.word().to_owned())),
+        ("server-timing", meta.timings.header()),
+    ];
+    for (name, value) in told {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+/// The workspaces that a request may see: bounds by key and model, then what it asks for, else the defaults.
+fn scope(base: &Rag, principal: &Principal, resolved: &Resolved, options: &RagOptions) -> Result<Scope, ApiError> {
+    let mut scope = principal.scope.clone();
+    if let Some(bound) = &resolved.route.rag.workspace_id {
+        let bound = bound.iter().copied().collect();
+        scope = scope.bounded(&bound).map_err(|_| {
+            ApiError::forbidden("workspace_not_allowed", "your key and this model have no workspace in common; use another model")
+        })?;
+    }
+    if let Some(asked) = &options.workspace_id {
+        return scope.narrowed(asked).map_err(|outside| {
+            let ids: Vec<String> = outside.ids.iter().map(ToString::to_string).collect();
+            let message = format!("your key does not reach workspace {}; ask without it, or ask the operator", ids.join(", "));
+            ApiError::forbidden("workspace_not_allowed", message).param("rag.workspace_id")
+        });
+    }
+    let default = principal.rag.workspace_id.as_ref().unwrap_or(&base.workspace_id);
+    if default.is_empty() || !options.file_id.is_empty() {
+        return Ok(scope);
+    }
+    scope.bounded(&default.iter().copied().collect()).map_err(|_| {
+        let message = "the workspaces set by default are outside what your key and this model may see; name some in `rag.workspace_id`";
+        ApiError::forbidden("workspace_not_allowed", message).param("rag.workspace_id")
+    })
+}
+
+/// The caller's own `Authorization`, where an upstream wants it. A key of the gateway's is never passed on.
+fn client_authorization(app: &App, headers: &HeaderMap) -> Result<Option<HeaderValue>, ApiError> {
+    let wanted = app.catalog.upstreams().iter().any(|upstream| matches!(upstream.settings.api_key, ApiKey::Client));
+    let Some(authorization) = headers.get(header::AUTHORIZATION).filter(|_| wanted) else { return Ok(None) };
+    let ours = bearer(headers).is_some_and(|token| app.keys.find(token).is_some());
+    if ours && headers.contains_key("api-key") {
+        return Err(ApiError::unauthorized(
+            "`Authorization` holds a key of this gateway, which is not passed on; put the model provider's key there and the gateway's into `api-key`",
+        ));
+    }
+    Ok((!ours).then(|| authorization.clone()))
+}

@@ -1,0 +1,58 @@
+//! Turns the presented key into a [`Principal`], or stops the request with 401.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, header};
+
+use super::access_log::Notes;
+use crate::{
+    access::Principal,
+    app::App,
+    http::{Parts, error::ApiError},
+};
+
+/// Lets a request with a good key pass, with the parts it will be answered by.
+pub(in crate::http) async fn authenticate(State(parts): State<Parts>, mut request: Request, next: Next) -> Response {
+    let app = parts.load_full();
+    match principal(&app, request.headers()) {
+        Ok(principal) => {
+            if let Some(notes) = request.extensions().get::<Arc<Notes>>() {
+                notes.key(&principal.name);
+            }
+            request.extensions_mut().insert(principal);
+            request.extensions_mut().insert(app);
+            next.run(request).await
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Whose key the request carries, in `api-key` or as a bearer.
+pub(in crate::http) fn principal(app: &App, headers: &HeaderMap) -> Result<Arc<Principal>, ApiError> {
+    if let Some(anyone) = app.keys.anyone() {
+        return Ok(Arc::clone(anyone));
+    }
+    let Some(presented) = presented(headers) else {
+        return Err(ApiError::unauthorized("send your key in the header `Authorization: Bearer <key>`"));
+    };
+    let found = app.keys.find(presented).cloned();
+    found.ok_or_else(|| ApiError::unauthorized("this key is not known here; check it, or ask the operator for one"))
+}
+
+fn presented(headers: &HeaderMap) -> Option<&str> {
+    if let Some(key) = headers.get("api-key") {
+        return key.to_str().ok().map(str::trim);
+    }
+    bearer(headers)
+}
+
+/// The token of `Authorization: Bearer`.
+pub(in crate::http) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

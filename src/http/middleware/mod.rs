@@ -1,0 +1,4 @@
+//! What stands between the socket and a handler, in the order of a request: the log, then the key.
+
+pub(super) mod access_log;
+pub(super) mod auth;

@@ -1,0 +1,82 @@
+//! The edge: every route and the whole layer stack, on one screen.
+
+mod chat;
+pub mod error;
+mod extract;
+mod health;
+mod middleware;
+mod models;
+mod sources;
+mod stream;
+
+use std::{any::Any, sync::Arc};
+
+use arc_swap::ArcSwap;
+use axum::{
+    Router,
+    extract::Request,
+    middleware::from_fn_with_state,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use self::error::ApiError;
+use crate::app::App;
+
+/// The parts in force: a reload swaps them whole, and a request keeps those it began with.
+pub type Parts = Arc<ArcSwap<App>>;
+
+/// The gateway's routes and layers.
+pub fn router(parts: Parts) -> Router {
+    // What asks for a key: everything but the routes below.
+    let guarded = Router::new()
+        .route("/v1/chat/completions", post(chat::create))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::retrieve))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&parts), middleware::auth::authenticate));
+
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        // Asks for a key unless the link is signed, so it decides itself.
+        .route("/sources/{file_id}", get(sources::open))
+        .method_not_allowed_fallback(wrong_method)
+        .merge(guarded)
+        // Inside the log, so that a panic has its line there too.
+        .layer(CatchPanicLayer::custom(panicked))
+        // Outermost: every answer has a request id and one line in the log, at its ending.
+        .layer(from_fn_with_state(Arc::clone(&parts), middleware::access_log::observe))
+        .with_state(parts)
+}
+
+async fn unknown_path(request: Request) -> ApiError {
+    let path: String = request.uri().path().chars().take(200).collect();
+    if path.trim_end_matches('/') == "/v1/responses" {
+        return ApiError::not_found("`/v1/responses` is not here yet; use `POST /v1/chat/completions`, which every OpenAI SDK has");
+    }
+    let hint = if path.starts_with("/v1/") { "" } else { " (is `/v1` missing from the base URL?)" };
+    ApiError::not_found(format!("there is nothing at `{path}`{hint}; see the README for the endpoints"))
+}
+
+async fn wrong_method(request: Request) -> ApiError {
+    let path: String = request.uri().path().chars().take(200).collect();
+    let message = format!("`{path}` does not take {}; the `Allow` header names what it takes", request.method());
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed", message)
+}
+
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a request panicked; this is a bug of the gateway");
+    ApiError::internal().into_response()
+}
+
+/// Headers that every event stream carries: proxies in between must neither store, compress nor collect it.
+fn stream_headers(response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+}

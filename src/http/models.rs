@@ -1,0 +1,51 @@
+//! `GET /v1/models` and `GET /v1/models/{id}`: what a client can name as `model`.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    extract::Path,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, header};
+
+use super::error::ApiError;
+use crate::{
+    access::Principal,
+    app::App,
+    openai::{Json, Object},
+    upstream::catalog::{Allowed, Unresolved},
+};
+
+/// Lists what the caller's key may name.
+pub(super) async fn list(Extension(app): Extension<Arc<App>>, Extension(principal): Extension<Arc<Principal>>) -> Response {
+    let listed = app.catalog.list(reach(&principal)).await;
+    let mut body = Object::empty();
+    body.set("object", Json::of("list"));
+    body.set("data", Json::array(listed.iter().map(|entry| &entry.json)));
+    json(&body.to_json())
+}
+
+/// One of what is listed.
+pub(super) async fn retrieve(
+    Extension(app): Extension<Arc<App>>,
+    Extension(principal): Extension<Arc<Principal>>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let listed = app.catalog.list(reach(&principal)).await;
+    match listed.iter().find(|entry| entry.id == id) {
+        Some(entry) => Ok(json(&entry.json)),
+        None => {
+            let close = crate::upstream::catalog::close_to(&id, listed.into_iter().map(|entry| entry.id));
+            Err(Unresolved::Unknown { model: id, close }.into())
+        }
+    }
+}
+
+fn reach(principal: &Principal) -> Allowed<'_> {
+    Allowed { models: principal.models.as_deref(), upstreams: principal.upstreams.as_deref() }
+}
+
+fn json(body: &Json) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body.bytes().clone()).into_response()
+}

@@ -1,0 +1,119 @@
+//! `GET /sources/{file_id}`: the file behind a citation, for a key whose scope holds it or a link that was signed.
+
+use axum::{
+    body::Body,
+    extract::{Path, Query, State},
+    response::Response,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+
+use super::{
+    Parts,
+    error::{self, ApiError, Told},
+    middleware::auth::principal,
+};
+use crate::{
+    app::App,
+    retrieval::{self, documents::Content},
+};
+
+/// The characters that RFC 8187 lets stand in `filename*`.
+const FILE_NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+
+/// What a signed link carries.
+#[derive(Debug, Deserialize)]
+pub(super) struct Signature {
+    expires: Option<u64>,
+    signature: Option<String>,
+}
+
+/// Opens a file.
+pub(super) async fn open(
+    State(parts): State<Parts>,
+    Path(id): Path<String>,
+    signature: Result<Query<Signature>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let app = parts.load_full();
+    // A number in any other spelling is another file's name, not this one's.
+    let id = id.parse::<i64>().ok().filter(|number| number.to_string() == id).ok_or_else(unknown)?;
+    let signed = signature.is_ok_and(|Query(link)| {
+        link.expires.zip(link.signature).is_some_and(|(expires, signature)| app.signer.opens(id, expires, &signature))
+    });
+    if !signed {
+        within_scope(&app, id, &headers).await?;
+    }
+    let content = app.documents.content(id).await.map_err(failed)?.ok_or_else(unknown)?;
+    let known = match &content.filename {
+        Some(name) => Some(name.clone()),
+        None => app.documents.file(id).await.map_err(failed)?.map(|file| file.filename),
+    };
+    Ok(respond(content, known.unwrap_or_else(|| format!("file-{id}"))))
+}
+
+async fn within_scope(app: &App, id: i64, headers: &HeaderMap) -> Result<(), ApiError> {
+    let principal = principal(app, headers).map_err(|error| {
+        if headers.contains_key(header::AUTHORIZATION) || headers.contains_key("api-key") {
+            return error;
+        }
+        ApiError::unauthorized("this link is not signed or has expired; ask again for a new one, or send a key")
+    })?;
+    let file = app.documents.file(id).await.map_err(failed)?.ok_or_else(unknown)?;
+    let workspace = file.workspace.map(|workspace| workspace.id);
+    // A file outside the scope does not exist for this key.
+    if principal.scope.holds(workspace) { Ok(()) } else { Err(unknown()) }
+}
+
+fn respond(content: Content, name: String) -> Response {
+    let kind = media_type(&name, content.content_type.as_deref());
+    let mut response = Response::new(Body::from_stream(content.bytes));
+    let headers = response.headers_mut();
+    let disposition = format!("inline; filename*=UTF-8''{}", utf8_percent_encode(&name, FILE_NAME));
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).unwrap_or(HeaderValue::from_static("inline")));
+    // A document is somebody's upload: it must not run as a page of this host.
+    if kind != "application/pdf" {
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'; style-src 'unsafe-inline'"));
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
+    if let Ok(kind) = HeaderValue::from_str(&kind) {
+        headers.insert(header::CONTENT_TYPE, kind);
+    }
+    if let Some(length) = content.length {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    *response.status_mut() = StatusCode::OK;
+    response
+}
+
+/// The media type by the name, else what the store says.
+fn media_type(name: &str, said: Option<&str>) -> String {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).unwrap_or_default();
+    let known = match extension.as_str() {
+        "pdf" => "application/pdf",
+        "txt" => "text/plain; charset=utf-8",
+        "md" => "text/markdown; charset=utf-8",
+        "html" | "htm" => "text/html; charset=utf-8",
+        "docx" => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        _ => said.unwrap_or("application/octet-stream"),
+    };
+    known.to_owned()
+}
+
+fn unknown() -> ApiError {
+    ApiError::not_found("there is no such file here")
+}
+
+fn failed(cause: retrieval::Error) -> ApiError {
+    let told = Told::of(&cause);
+    let answer = match cause {
+        retrieval::Error::Scope { .. } => unknown(),
+        other => other.into(),
+    };
+    error::log(&told, &answer);
+    answer
+}
