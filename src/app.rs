@@ -15,7 +15,7 @@ use crate::{
         Retriever,
         documents::DocumentStore,
         lighton::{self, LightOn},
-        local::LocalFolder,
+        local::{LocalFolder, folder::Progress},
         nowhere::Nowhere,
     },
     upstream::{Catalog, Client},
@@ -109,9 +109,18 @@ fn search(config: &Config) -> Result<Search, BuildError> {
             Ok((Arc::clone(&client) as Arc<dyn Retriever>, client))
         }
         SearchBackend::Local { documents } => {
-            let folder = Arc::new(LocalFolder::open(documents, timeout).map_err(|error| BuildError::Search(error.to_string()))?);
+            let folder = Arc::new(LocalFolder::open(documents, timeout, report).map_err(|error| BuildError::Search(error.to_string()))?);
             Ok((Arc::clone(&folder) as Arc<dyn Retriever>, folder))
         }
+    }
+}
+
+/// Tells how the reading of the folder goes: what was skipped, and what is searched in the end.
+fn report(progress: Progress) {
+    match progress {
+        Progress::Skipped { path, reason } => tracing::warn!("`{path}` is not searched: {reason}"),
+        Progress::Indexed { size } => tracing::info!(?size, "the folder of documents is searched"),
+        Progress::Found { .. } | Progress::Read { .. } | Progress::Removed { .. } => {}
     }
 }
 

@@ -10,6 +10,7 @@ mod index;
 mod passages;
 mod ranking;
 mod schema;
+mod store;
 mod words;
 
 use std::{sync::Arc, time::Duration};
@@ -17,7 +18,10 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-pub use self::index::{Error, LocalIndex, Size};
+pub use self::{
+    index::{Error, LocalIndex, Size},
+    store::LocalFolder,
+};
 use super::{Found, Retriever, SearchQuery, Tag, Workspace};
 
 /// A document to be searched.
