@@ -3,10 +3,39 @@
 //! `file` mirrors the TOML, `resolve` turns file and environment into a [`Config`], and [`Problem`] tells what is wrong,
 //! all of it at once. A `Config` that exists is right: every reference resolves and every secret is present.
 
+mod choices;
+mod document;
+mod environment;
+mod file;
+mod given;
+mod keys;
+mod models;
+mod presets;
+mod problem;
+mod rag;
+mod reading;
+mod resolve;
+mod section;
+mod units;
+mod upstreams;
+mod values;
+
 use std::{collections::BTreeSet, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
+
+pub use self::{
+    choices::{
+        HeartbeatKind, InjectAs, LogFormat, Mode, OnNoResults, OnSearchError, QueryFrom,
+        RelevanceScoring, SearchMode, SkipRule, Sources,
+    },
+    environment::Environment,
+    presets::{PRESETS, Preset, QUIRKS},
+    problem::{Problem, Problems},
+    rag::{Citations, REQUEST_KEYS, Rag, RagLayer},
+    resolve::{Loaded, Overrides, Purpose},
+};
 
 /// Settings that were checked.
 #[derive(Debug, Clone)]
@@ -115,256 +144,6 @@ pub enum SearchBackend {
         /// The folder.
         documents: PathBuf,
     },
-}
-
-/// How answers are grounded.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rag {
-    /// How passages reach the model.
-    pub mode: Mode,
-    /// The workspaces of requests that name none; empty: every one within the bounds.
-    pub workspace_id: Vec<WorkspaceId>,
-    /// How many passages are asked for, 1..=100.
-    pub max_results: u16,
-    /// Drops passages whose relevance is known and lower.
-    pub min_relevance: f64,
-    /// What the passages may take of the prompt, in tokens.
-    pub passage_tokens: u32,
-    /// Where the search query comes from.
-    pub query_from: QueryFrom,
-    /// The model that rewrites the query, for [`QueryFrom::Rewrite`].
-    pub rewrite_model: Option<String>,
-    /// Rules by name: requests that are not searched for.
-    pub skip: Vec<SkipRule>,
-    /// Text, or page images.
-    pub search_mode: SearchMode,
-    /// How LightOn judges what it found.
-    pub relevance_scoring: RelevanceScoring,
-    /// Whether the model is asked to cite and the answer carries annotations.
-    pub citations: Citations,
-    /// How much of each source the answer lists.
-    pub sources: Sources,
-    /// What happens when search fails.
-    pub on_search_error: OnSearchError,
-    /// What happens when search finds nothing.
-    pub on_no_results: OnNoResults,
-    /// Which message carries the passages.
-    pub inject_as: InjectAs,
-    /// Tool mode: model calls at most, for one request.
-    pub max_rounds: u32,
-    /// Tool mode: searches at most, for one request.
-    pub max_searches: u32,
-    /// Replaces the built-in grounding prompt; holds `{{ context }}`.
-    pub template: Option<String>,
-}
-
-/// `[rag]` keys that a model or a key of a client sets for itself; unset ones are inherited.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "each field is the field of `Rag` with the same name")]
-pub struct RagLayer {
-    pub mode: Option<Mode>,
-    pub workspace_id: Option<Vec<WorkspaceId>>,
-    pub max_results: Option<u16>,
-    pub min_relevance: Option<f64>,
-    pub passage_tokens: Option<u32>,
-    pub query_from: Option<QueryFrom>,
-    pub rewrite_model: Option<String>,
-    pub skip: Option<Vec<SkipRule>>,
-    pub search_mode: Option<SearchMode>,
-    pub relevance_scoring: Option<RelevanceScoring>,
-    pub citations: Option<Citations>,
-    pub sources: Option<Sources>,
-    pub on_search_error: Option<OnSearchError>,
-    pub on_no_results: Option<OnNoResults>,
-    pub inject_as: Option<InjectAs>,
-    pub max_rounds: Option<u32>,
-    pub max_searches: Option<u32>,
-    pub template: Option<String>,
-}
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
-        }
-
-        impl $name {
-            /// Every word that names a value, as an operator or a client writes it.
-            pub const WORDS: &'static [&'static str] = &[$($word),+];
-
-            /// The value that `word` names.
-            pub fn from_word(word: &str) -> Option<Self> {
-                match word {
-                    $($word => Some(Self::$variant),)+
-                    _ => None,
-                }
-            }
-
-            /// The word that names this value.
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)+
-                }
-            }
-        }
-    };
-}
-
-words! {
-    /// How passages reach the model.
-    Mode {
-        /// Found before the model is asked, and put into the conversation.
-        Inject = "inject",
-        /// Found by the model, which is given a search tool.
-        Tool = "tool",
-        /// Not at all: the request is relayed.
-        Off = "off",
-    }
-}
-
-words! {
-    /// Where the search query comes from.
-    QueryFrom {
-        /// The last message of the user.
-        LastUser = "last_user",
-        /// The last messages of the conversation.
-        Conversation = "conversation",
-        /// A model's rewording of the conversation.
-        Rewrite = "rewrite",
-    }
-}
-
-words! {
-    /// A rule that recognises requests which are not searched for.
-    SkipRule {
-        /// Titles, tags, follow-up questions: what chat programs ask of the same endpoint beside the chat.
-        ChatUiTasks = "chat_ui_tasks",
-    }
-}
-
-words! {
-    /// What search looks at.
-    SearchMode {
-        /// The text of the documents.
-        Text = "text",
-        /// Images of their pages.
-        Vision = "vision",
-    }
-}
-
-words! {
-    /// How LightOn judges what it found.
-    RelevanceScoring {
-        /// Not at all: the fastest.
-        None = "none",
-        /// Scores, and returns everything.
-        ScoringOnly = "scoring_only",
-        /// Scores, and drops what is below LightOn's threshold.
-        ScoringAndFiltering = "scoring_and_filtering",
-    }
-}
-
-words! {
-    /// How much of each source the answer lists.
-    Sources {
-        /// With the text of the passage.
-        Full = "full",
-        /// Without the text.
-        Reference = "reference",
-        /// No source at all.
-        None = "none",
-    }
-}
-
-words! {
-    /// What happens when search fails.
-    OnSearchError {
-        /// The request fails.
-        Fail = "fail",
-        /// The model answers without context, and a warning says so.
-        Answer = "answer",
-    }
-}
-
-words! {
-    /// What happens when search finds nothing.
-    OnNoResults {
-        /// The model is told so and answers.
-        Answer = "answer",
-        /// A fixed sentence answers; no model is called.
-        Refuse = "refuse",
-    }
-}
-
-words! {
-    /// Which message carries the passages.
-    InjectAs {
-        /// The one system (or developer) message.
-        System = "system",
-        /// The head of the last user message.
-        User = "user",
-    }
-}
-
-words! {
-    /// The form of a heartbeat.
-    HeartbeatKind {
-        /// An SSE comment.
-        Comment = "comment",
-        /// A chunk with an empty delta.
-        Delta = "delta",
-    }
-}
-
-words! {
-    /// The form of the log.
-    LogFormat {
-        /// Lines for people.
-        Text = "text",
-        /// Lines for programs.
-        Json = "json",
-    }
-}
-
-/// Whether the model is asked to cite and the answer carries annotations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Citations {
-    /// Always.
-    On,
-    /// Never.
-    Off,
-    /// For plain chat only: not with a JSON `response_format`, a forced tool, or completions.
-    Auto,
-}
-
-impl<'de> Deserialize<'de> for Citations {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl serde::de::Visitor<'_> for Visitor {
-            type Value = Citations;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("true, false or \"auto\"")
-            }
-
-            fn visit_bool<E>(self, value: bool) -> Result<Citations, E> {
-                Ok(if value { Citations::On } else { Citations::Off })
-            }
-
-            fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Citations, E> {
-                match value {
-                    "true" => Ok(Citations::On),
-                    "false" => Ok(Citations::Off),
-                    "auto" => Ok(Citations::Auto),
-                    other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
-                }
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
 }
 
 /// How streams are kept alive.
