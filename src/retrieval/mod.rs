@@ -1,7 +1,8 @@
 //! Finding passages: what to look for, where, and what comes back.
 //!
 //! A [`Retriever`] answers a [`SearchQuery`] with [`Found`]. Two stand behind it: LightOn's search API ([`lighton`]) and an index of a
-//! folder in this process ([`local`]). Neither knows who is asking beyond the query, and neither widens its scope.
+//! folder in this process ([`local`]). Neither knows who is asking beyond the query, and neither widens its scope. Both are a
+//! [`DocumentStore`] too: the documents as such.
 
 pub mod documents;
 pub mod lighton;
@@ -74,7 +75,7 @@ impl SearchQuery {
 pub struct Found {
     /// The passages, best first.
     pub passages: Vec<Passage>,
-    /// Signals that were degraded, each as `code: reason` (LightOn's `warnings`).
+    /// What was degraded, cut or left out, each as `code: reason` (LightOn's `warnings`, then ours).
     pub warnings: Vec<String>,
 }
 
@@ -176,7 +177,7 @@ pub enum Error {
         /// What the service said.
         detail: String,
     },
-    /// The service found fault with the query (400, 404, 422).
+    /// The service found fault with the query (400, 422), or does not know what a document's call names (404).
     #[error("search refused the query with {status}: {detail}")]
     Query {
         /// The HTTP status.

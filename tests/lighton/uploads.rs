@@ -121,7 +121,7 @@ async fn an_upload_is_sent_once_whatever_comes_back() {
 #[tokio::test]
 async fn an_upload_waits_for_its_client_but_not_for_the_service() {
     let short = Options {
-        timeout: Duration::from_millis(250),
+        timeout: Duration::from_secs(1),
         ..options()
     };
     let lighton = FakeLightOn::new()
@@ -130,7 +130,7 @@ async fn an_upload_waits_for_its_client_but_not_for_the_service() {
     let client = client(&lighton.url(), short);
     // A client that needs longer than the service may.
     let slow = stream::once(async {
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
         Ok(Bytes::from_static(b"late"))
     });
 
