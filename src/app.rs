@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::KeyRing,
@@ -37,6 +38,8 @@ pub struct App {
     pub signer: Signer,
     /// Places for requests under way.
     pub places: Arc<Semaphore>,
+    /// Ends the answers that are still open at the end of a drain.
+    pub stop: CancellationToken,
     draining: AtomicBool,
 }
 
@@ -75,7 +78,13 @@ impl App {
             pipeline: Arc::new(pipeline),
             documents,
             signer,
-            places: Arc::new(Semaphore::new(config.limits.concurrent_requests.min(Semaphore::MAX_PERMITS))),
+            places: Arc::new(Semaphore::new(
+                config
+                    .limits
+                    .concurrent_requests
+                    .min(Semaphore::MAX_PERMITS),
+            )),
+            stop: CancellationToken::new(),
             draining: AtomicBool::new(false),
             config,
         })
@@ -101,15 +110,27 @@ fn search(config: &Config) -> Result<Search, BuildError> {
             let nowhere = Arc::new(Nowhere);
             Ok((Arc::clone(&nowhere) as Arc<dyn Retriever>, nowhere))
         }
-        SearchBackend::LightOn { base_url, api_key: Some(key), requests_per_minute } => {
+        SearchBackend::LightOn {
+            base_url,
+            api_key: Some(key),
+            requests_per_minute,
+        } => {
             let failed = |error: crate::retrieval::Error| BuildError::Search(error.to_string());
             let http = lighton::http_client(config.timeouts.connect).map_err(failed)?;
-            let options = lighton::Options { timeout, requests_per_minute: *requests_per_minute, retry: config.retry.clone() };
-            let client = Arc::new(LightOn::new(http, base_url, key.clone(), options).map_err(failed)?);
+            let options = lighton::Options {
+                timeout,
+                requests_per_minute: *requests_per_minute,
+                retry: config.retry.clone(),
+            };
+            let client =
+                Arc::new(LightOn::new(http, base_url, key.clone(), options).map_err(failed)?);
             Ok((Arc::clone(&client) as Arc<dyn Retriever>, client))
         }
         SearchBackend::Local { documents } => {
-            let folder = Arc::new(LocalFolder::open(documents, timeout, report).map_err(|error| BuildError::Search(error.to_string()))?);
+            let folder = Arc::new(
+                LocalFolder::open(documents, timeout, report)
+                    .map_err(|error| BuildError::Search(error.to_string()))?,
+            );
             Ok((Arc::clone(&folder) as Arc<dyn Retriever>, folder))
         }
     }

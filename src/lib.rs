@@ -28,10 +28,12 @@
 
 pub mod access;
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod http;
 pub mod openai;
 pub mod rag;
 pub mod retrieval;
 pub mod sse;
+pub mod telemetry;
 pub mod upstream;

@@ -1,1 +1,25 @@
-fn main(){}
+//! Parses the command line, runs it, and turns the result into an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use groundwire::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => {
+            let code = runtime.block_on(cli::run(cli));
+            // What still blocks a thread (a folder being read) is not waited for.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            eprintln!("groundwire: the system gives no threads: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -46,7 +46,11 @@ impl KeyRing {
                 allow_overrides: key.allow_overrides.clone(),
                 rag: key.rag.clone(),
             });
-            ring.extend(key.sha256.iter().map(|digest| (*digest, Arc::clone(&principal))));
+            ring.extend(
+                key.sha256
+                    .iter()
+                    .map(|digest| (*digest, Arc::clone(&principal))),
+            );
         }
         let anyone = keys.is_empty().then(|| {
             Arc::new(Principal {
@@ -82,7 +86,10 @@ mod tests {
     fn key(name: &str, secrets: &[&str]) -> Key {
         Key {
             name: name.into(),
-            sha256: secrets.iter().map(|secret| Sha256::digest(secret.as_bytes()).into()).collect(),
+            sha256: secrets
+                .iter()
+                .map(|secret| Sha256::digest(secret.as_bytes()).into())
+                .collect(),
             scope: KeyScope::Every,
             models: None,
             upstreams: None,

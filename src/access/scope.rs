@@ -37,13 +37,25 @@ impl Scope {
 
     /// The workspaces that both this scope and `bound` hold; having none in common is an error, never "every".
     pub fn bounded(&self, bound: &BTreeSet<WorkspaceId>) -> Result<Self, Empty> {
-        let common: BTreeSet<WorkspaceId> = bound.iter().copied().filter(|id| self.holds(Some(*id))).collect();
-        if common.is_empty() { Err(Empty) } else { Ok(Self::Only(common)) }
+        let common: BTreeSet<WorkspaceId> = bound
+            .iter()
+            .copied()
+            .filter(|id| self.holds(Some(*id)))
+            .collect();
+        if common.is_empty() {
+            Err(Empty)
+        } else {
+            Ok(Self::Only(common))
+        }
     }
 
     /// Narrows the scope to `asked`. Asking wider is an error that names what is outside, not a silent cut.
     pub fn narrowed(&self, asked: &BTreeSet<WorkspaceId>) -> Result<Self, Outside> {
-        let ids: BTreeSet<WorkspaceId> = asked.iter().copied().filter(|id| !self.holds(Some(*id))).collect();
+        let ids: BTreeSet<WorkspaceId> = asked
+            .iter()
+            .copied()
+            .filter(|id| !self.holds(Some(*id)))
+            .collect();
         if !ids.is_empty() || asked.is_empty() {
             return Err(Outside { ids });
         }
@@ -73,7 +85,8 @@ mod tests {
     fn scope() -> impl Strategy<Value = Scope> {
         prop_oneof![
             Just(Scope::Every),
-            prop::collection::btree_set(0..8i64, 1..5).prop_map(|numbers| Scope::Only(ids(numbers)))
+            prop::collection::btree_set(0..8i64, 1..5)
+                .prop_map(|numbers| Scope::Only(ids(numbers)))
         ]
     }
 
@@ -81,8 +94,14 @@ mod tests {
     fn asking_outside_the_scope_names_what_is_outside() {
         let scope = Scope::Only(ids([1, 2]));
         assert_eq!(scope.narrowed(&ids([2])), Ok(Scope::Only(ids([2]))));
-        assert_eq!(scope.narrowed(&ids([2, 3, 4])), Err(Outside { ids: ids([3, 4]) }));
-        assert_eq!(scope.narrowed(&ids([3])).unwrap_err().to_string(), "outside the scope: 3");
+        assert_eq!(
+            scope.narrowed(&ids([2, 3, 4])),
+            Err(Outside { ids: ids([3, 4]) })
+        );
+        assert_eq!(
+            scope.narrowed(&ids([3])).unwrap_err().to_string(),
+            "outside the scope: 3"
+        );
     }
 
     #[test]

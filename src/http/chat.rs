@@ -43,12 +43,22 @@ pub(super) async fn create(
     let body = json_body(&head.headers, body, app.config.limits.request_body_bytes).await?;
     let mut request = ChatRequest::parse(body)?;
     let options = RagOptions::read(request.remove("rag").as_ref(), &head.headers)?;
-    let allowed = principal.allow_overrides.as_ref().unwrap_or(&app.config.allow_overrides);
+    let allowed = principal
+        .allow_overrides
+        .as_ref()
+        .unwrap_or(&app.config.allow_overrides);
     options.allowed(allowed)?;
 
-    let reach = Allowed { models: principal.models.as_deref(), upstreams: principal.upstreams.as_deref() };
+    let reach = Allowed {
+        models: principal.models.as_deref(),
+        upstreams: principal.upstreams.as_deref(),
+    };
     let resolved = app.catalog.resolve(&request.model, reach).await?;
-    let settings = settings::settings(&app.config.rag, &[&principal.rag, &resolved.route.rag], &options);
+    let settings = settings::settings(
+        &app.config.rag,
+        &[&principal.rag, &resolved.route.rag],
+        &options,
+    );
     let scope = scope(&app.config.rag, &principal, &resolved, &options)?;
     let authorization = client_authorization(&app, &head.headers)?;
     let base = match &app.config.public_url {
@@ -69,12 +79,23 @@ pub(super) async fn create(
         progress: Arc::clone(&progress),
     };
     let mode = job.mode();
-    notes.route(job.resolved.route.upstream.name(), &job.request.model, mode.word());
+    notes.route(
+        job.resolved.route.upstream.name(),
+        &job.request.model,
+        mode.word(),
+    );
     answer(&app, job, mode, arrived, &notes).await
 }
 
-async fn answer(app: &Arc<App>, job: Job, mode: Mode, arrived: Instant, notes: &Notes) -> Result<Response, ApiError> {
+async fn answer(
+    app: &Arc<App>,
+    job: Job,
+    mode: Mode,
+    arrived: Instant,
+    notes: &Notes,
+) -> Result<Response, ApiError> {
     let frame = Frameless {
+        stop: app.stop.clone(),
         family: Family::Chat,
         model: job.request.model.clone(),
         progress: Arc::clone(&job.progress),
@@ -86,9 +107,11 @@ async fn answer(app: &Arc<App>, job: Job, mode: Mode, arrived: Instant, notes: &
         model: Some(job.resolved.route.model.clone()),
         ..Meta::default()
     };
-    let mut work: BoxFuture<'static, Result<Answer, rag::Error>> = Box::pin(Arc::clone(&app.pipeline).answer(job));
+    let mut work: BoxFuture<'static, Result<Answer, rag::Error>> =
+        Box::pin(Arc::clone(&app.pipeline).answer(job));
     let outcome = if streamed {
-        let Ok(outcome) = timeout_at(arrived + app.config.stream.commit_after, &mut work).await else {
+        let Ok(outcome) = timeout_at(arrived + app.config.stream.commit_after, &mut work).await
+        else {
             // The status can wait no longer: proxies and clients give up on a silent request.
             frame.progress.commit();
             let body = StreamBody::preparing(work, &app.config.stream, frame);
@@ -100,12 +123,26 @@ async fn answer(app: &Arc<App>, job: Job, mode: Mode, arrived: Instant, notes: &
     };
     match outcome {
         Ok(Answer::Whole(meta, bytes)) => {
-            let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            let json = [(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            )];
             Ok(respond(meta, mode, (json, bytes).into_response()))
         }
         Ok(Answer::Stream(meta, pieces)) => {
-            let meta = if meta.upstream.is_some() { meta } else { Meta { timings: meta.timings, ..planned } };
-            Ok(respond(meta, mode, streaming(StreamBody::speaking(pieces, &app.config.stream, frame))))
+            let meta = if meta.upstream.is_some() {
+                meta
+            } else {
+                Meta {
+                    timings: meta.timings,
+                    ..planned
+                }
+            };
+            Ok(respond(
+                meta,
+                mode,
+                streaming(StreamBody::speaking(pieces, &app.config.stream, frame)),
+            ))
         }
         Err(failed) => {
             let cause = Told::of(&failed);
@@ -140,22 +177,37 @@ fn respond(meta: Meta, mode: Mode, mut response: Response) -> Response {
 }
 
 /// The workspaces that a request may see: bounds by key and model, then what it asks for, else the defaults.
-fn scope(base: &Rag, principal: &Principal, resolved: &Resolved, options: &RagOptions) -> Result<Scope, ApiError> {
+fn scope(
+    base: &Rag,
+    principal: &Principal,
+    resolved: &Resolved,
+    options: &RagOptions,
+) -> Result<Scope, ApiError> {
     let mut scope = principal.scope.clone();
     if let Some(bound) = &resolved.route.rag.workspace_id {
         let bound = bound.iter().copied().collect();
         scope = scope.bounded(&bound).map_err(|_| {
-            ApiError::forbidden("workspace_not_allowed", "your key and this model have no workspace in common; use another model")
+            ApiError::forbidden(
+                "workspace_not_allowed",
+                "your key and this model have no workspace in common; use another model",
+            )
         })?;
     }
     if let Some(asked) = &options.workspace_id {
         return scope.narrowed(asked).map_err(|outside| {
             let ids: Vec<String> = outside.ids.iter().map(ToString::to_string).collect();
-            let message = format!("your key does not reach workspace {}; ask without it, or ask the operator", ids.join(", "));
+            let message = format!(
+                "your key does not reach workspace {}; ask without it, or ask the operator",
+                ids.join(", ")
+            );
             ApiError::forbidden("workspace_not_allowed", message).param("rag.workspace_id")
         });
     }
-    let default = principal.rag.workspace_id.as_ref().unwrap_or(&base.workspace_id);
+    let default = principal
+        .rag
+        .workspace_id
+        .as_ref()
+        .unwrap_or(&base.workspace_id);
     if default.is_empty() || !options.file_id.is_empty() {
         return Ok(scope);
     }
@@ -167,8 +219,14 @@ fn scope(base: &Rag, principal: &Principal, resolved: &Resolved, options: &RagOp
 
 /// The caller's own `Authorization`, where an upstream wants it. A key of the gateway's is never passed on.
 fn client_authorization(app: &App, headers: &HeaderMap) -> Result<Option<HeaderValue>, ApiError> {
-    let wanted = app.catalog.upstreams().iter().any(|upstream| matches!(upstream.settings.api_key, ApiKey::Client));
-    let Some(authorization) = headers.get(header::AUTHORIZATION).filter(|_| wanted) else { return Ok(None) };
+    let wanted = app
+        .catalog
+        .upstreams()
+        .iter()
+        .any(|upstream| matches!(upstream.settings.api_key, ApiKey::Client));
+    let Some(authorization) = headers.get(header::AUTHORIZATION).filter(|_| wanted) else {
+        return Ok(None);
+    };
     let ours = bearer(headers).is_some_and(|token| app.keys.find(token).is_some());
     if ours && headers.contains_key("api-key") {
         return Err(ApiError::unauthorized(

@@ -33,13 +33,27 @@ pub struct ApiError {
 impl ApiError {
     /// An error of `status`, by its type, its code and what the caller can do.
     pub fn new(status: StatusCode, kind: &str, code: &str, message: impl Into<String>) -> Self {
-        let body = ErrorBody { message: message.into(), kind: kind.to_owned(), param: None, code: Some(code.to_owned()) };
-        Self { status, body, headers: HeaderMap::new() }
+        let body = ErrorBody {
+            message: message.into(),
+            kind: kind.to_owned(),
+            param: None,
+            code: Some(code.to_owned()),
+        };
+        Self {
+            status,
+            body,
+            headers: HeaderMap::new(),
+        }
     }
 
     /// A fault of the request.
     pub fn bad_request(code: &str, message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", code, message)
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_request_error",
+            code,
+            message,
+        )
     }
 
     /// Names the field at fault.
@@ -53,26 +67,40 @@ impl ApiError {
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        self.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        self.headers
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         self
     }
 
     /// Says that no retry of the client helps.
     #[must_use]
     pub fn no_retry(mut self) -> Self {
-        self.headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        self.headers
+            .insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         self
     }
 
     /// Unknown path.
     pub fn not_found(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "not_found", message)
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "invalid_request_error",
+            "not_found",
+            message,
+        )
     }
 
     /// No key or a wrong one.
     pub fn unauthorized(message: &str) -> Self {
-        let mut error = Self::new(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key", message);
-        error.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        let mut error = Self::new(
+            StatusCode::UNAUTHORIZED,
+            "authentication_error",
+            "invalid_api_key",
+            message,
+        );
+        error
+            .headers
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         error
     }
 
@@ -81,9 +109,26 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "permission_error", code, message)
     }
 
+    /// The process ends before the answer does.
+    pub fn shutting_down() -> Self {
+        let message = "the gateway is shutting down; ask again, another instance will answer";
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded_error",
+            "shutting_down",
+            message,
+        )
+        .retry_after(Duration::from_secs(1))
+    }
+
     /// Ours.
     pub fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error", "the gateway failed; its log has the cause under this request id")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "server_error",
+            "internal_error",
+            "the gateway failed; its log has the cause under this request id",
+        )
     }
 
     fn search(status: StatusCode, code: &str, message: &str) -> Self {
@@ -99,7 +144,10 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.body.to_json().bytes().clone()).into_response();
         *response.headers_mut() = self.headers;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
         response
     }
 }
@@ -110,14 +158,19 @@ impl From<Invalid> for ApiError {
         match invalid {
             Invalid::Json(_) => Self::bad_request("invalid_json", message),
             Invalid::Missing(field) => Self::bad_request("missing_field", message).param(field),
-            Invalid::Value { param, .. } => Self::bad_request("invalid_value", message).param(param),
+            Invalid::Value { param, .. } => {
+                Self::bad_request("invalid_value", message).param(param)
+            }
         }
     }
 }
 
 impl From<NotAllowed> for ApiError {
     fn from(refused: NotAllowed) -> Self {
-        let message = format!("this gateway does not let you set `rag.{0}`; leave it out", refused.key);
+        let message = format!(
+            "this gateway does not let you set `rag.{0}`; leave it out",
+            refused.key
+        );
         Self::forbidden("overrides_not_allowed", message).param(format!("rag.{}", refused.key))
     }
 }
@@ -128,15 +181,29 @@ impl From<Unresolved> for ApiError {
             Unresolved::Unknown { model, close } => {
                 let hint = match close.as_slice() {
                     [] => "`GET /v1/models` lists what can stand here".to_owned(),
-                    names => format!("did you mean {}?", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")),
+                    names => format!(
+                        "did you mean {}?",
+                        names
+                            .iter()
+                            .map(|name| format!("`{name}`"))
+                            .collect::<Vec<_>>()
+                            .join(" or ")
+                    ),
                 };
                 let model: String = model.chars().take(200).collect();
-                Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "model_not_found", format!("the model `{model}` does not exist; {hint}"))
-                    .param("model")
+                Self::new(
+                    StatusCode::NOT_FOUND,
+                    "invalid_request_error",
+                    "model_not_found",
+                    format!("the model `{model}` does not exist; {hint}"),
+                )
+                .param("model")
             }
             Unresolved::NotAllowed { model } => {
                 let model: String = model.chars().take(200).collect();
-                let message = format!("your key may not use the model `{model}`; `GET /v1/models` lists those it may");
+                let message = format!(
+                    "your key may not use the model `{model}`; `GET /v1/models` lists those it may"
+                );
                 Self::forbidden("model_not_allowed", message).param("model")
             }
         }
@@ -247,7 +314,10 @@ impl Told {
 /// Logs the cause of an answer that is an error: ours as `error`, a neighbour's as `warn`, the caller's as `info`.
 pub fn log(cause: &Told, answer: &ApiError) {
     let Told(cause) = cause;
-    let (status, code) = (answer.status.as_u16(), answer.body.code.as_deref().unwrap_or_default());
+    let (status, code) = (
+        answer.status.as_u16(),
+        answer.body.code.as_deref().unwrap_or_default(),
+    );
     match (status, code) {
         (500, "internal_error") => error!(status, code, "the gateway failed: {cause}"),
         (500.., _) | (_, "upstream_error" | "search_rate_limited" | "workspace_not_found") => {

@@ -13,13 +13,28 @@ pub async fn json_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<
         && !is_json(kind)
     {
         let message = "send the request as JSON, with the header `Content-Type: application/json`";
-        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", "unsupported_media_type", message));
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "invalid_request_error",
+            "unsupported_media_type",
+            message,
+        ));
     }
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding.as_bytes() != b"identity") {
+    if headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|coding| coding.as_bytes() != b"identity")
+    {
         let message = "send the request uncompressed: without the header `Content-Encoding`";
-        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", "unsupported_media_type", message));
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "invalid_request_error",
+            "unsupported_media_type",
+            message,
+        ));
     }
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
@@ -27,7 +42,12 @@ pub async fn json_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|error| broken(error.as_ref(), limit))?.into_data() else { continue };
+        let Ok(data) = frame
+            .map_err(|error| broken(error.as_ref(), limit))?
+            .into_data()
+        else {
+            continue;
+        };
         if first.is_empty() && joined.is_empty() {
             first = data;
             continue;
@@ -38,34 +58,59 @@ pub async fn json_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<
         }
         joined.extend_from_slice(&data);
     }
-    Ok(if joined.is_empty() { first } else { joined.freeze() })
+    Ok(if joined.is_empty() {
+        first
+    } else {
+        joined.freeze()
+    })
 }
 
 fn is_json(kind: &HeaderValue) -> bool {
-    let Ok(text) = kind.to_str() else { return false };
+    let Ok(text) = kind.to_str() else {
+        return false;
+    };
     let essence = text.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json")
+    essence.eq_ignore_ascii_case("application/json")
+        || essence.to_ascii_lowercase().ends_with("+json")
 }
 
 fn too_large(limit: usize) -> ApiError {
-    let message = format!("the request body is larger than {limit} bytes (`limits.request_body`); send less, or ask the operator to raise it");
-    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", "request_too_large", message)
+    let message = format!(
+        "the request body is larger than {limit} bytes (`limits.request_body`); send less, or ask the operator to raise it"
+    );
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "invalid_request_error",
+        "request_too_large",
+        message,
+    )
 }
 
 fn broken(error: &(dyn std::error::Error + 'static), limit: usize) -> ApiError {
     if error.is::<LengthLimitError>() {
         return too_large(limit);
     }
-    ApiError::bad_request("invalid_json", "the request body broke off before its end; send it again")
+    ApiError::bad_request(
+        "invalid_json",
+        "the request body broke off before its end; send it again",
+    )
 }
 
 /// Scheme and host that the client knows the gateway by.
 ///
 /// `X-Forwarded-Proto` is believed for the scheme: a client that lies about it gets a link that does not work.
 pub fn own_address(headers: &HeaderMap, uri: &Uri) -> String {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).or_else(|| uri.authority().map(http::uri::Authority::as_str));
-    let host = host.filter(|host| host.parse::<http::uri::Authority>().is_ok_and(|authority| !authority.as_str().contains('@')));
-    let forwarded = headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .or_else(|| uri.authority().map(http::uri::Authority::as_str));
+    let host = host.filter(|host| {
+        host.parse::<http::uri::Authority>()
+            .is_ok_and(|authority| !authority.as_str().contains('@'))
+    });
+    let forwarded = headers
+        .get("x-forwarded-proto")
+        .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
     let scheme = if forwarded { "https" } else { "http" };
     format!("{scheme}://{}", host.unwrap_or("localhost"))
 }

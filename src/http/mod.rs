@@ -37,7 +37,10 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/models/{*id}", get(models::retrieve))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(Arc::clone(&parts), middleware::auth::authenticate));
+        .layer(from_fn_with_state(
+            Arc::clone(&parts),
+            middleware::auth::authenticate,
+        ));
 
     Router::new()
         .route("/healthz", get(health::alive))
@@ -49,23 +52,42 @@ pub fn router(parts: Parts) -> Router {
         // Inside the log, so that a panic has its line there too.
         .layer(CatchPanicLayer::custom(panicked))
         // Outermost: every answer has a request id and one line in the log, at its ending.
-        .layer(from_fn_with_state(Arc::clone(&parts), middleware::access_log::observe))
+        .layer(from_fn_with_state(
+            Arc::clone(&parts),
+            middleware::access_log::observe,
+        ))
         .with_state(parts)
 }
 
 async fn unknown_path(request: Request) -> ApiError {
     let path: String = request.uri().path().chars().take(200).collect();
     if path.trim_end_matches('/') == "/v1/responses" {
-        return ApiError::not_found("`/v1/responses` is not here yet; use `POST /v1/chat/completions`, which every OpenAI SDK has");
+        return ApiError::not_found(
+            "`/v1/responses` is not here yet; use `POST /v1/chat/completions`, which every OpenAI SDK has",
+        );
     }
-    let hint = if path.starts_with("/v1/") { "" } else { " (is `/v1` missing from the base URL?)" };
-    ApiError::not_found(format!("there is nothing at `{path}`{hint}; see the README for the endpoints"))
+    let hint = if path.starts_with("/v1/") {
+        ""
+    } else {
+        " (is `/v1` missing from the base URL?)"
+    };
+    ApiError::not_found(format!(
+        "there is nothing at `{path}`{hint}; see the README for the endpoints"
+    ))
 }
 
 async fn wrong_method(request: Request) -> ApiError {
     let path: String = request.uri().path().chars().take(200).collect();
-    let message = format!("`{path}` does not take {}; the `Allow` header names what it takes", request.method());
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed", message)
+    let message = format!(
+        "`{path}` does not take {}; the `Allow` header names what it takes",
+        request.method()
+    );
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "invalid_request_error",
+        "method_not_allowed",
+        message,
+    )
 }
 
 fn panicked(_: Box<dyn Any + Send>) -> Response {
@@ -76,7 +98,16 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
 /// Headers that every event stream carries: proxies in between must neither store, compress nor collect it.
 fn stream_headers(response: &mut Response) {
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream; charset=utf-8"),
+    );
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-transform"),
+    );
+    headers.insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
 }

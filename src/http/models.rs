@@ -18,7 +18,10 @@ use crate::{
 };
 
 /// Lists what the caller's key may name.
-pub(super) async fn list(Extension(app): Extension<Arc<App>>, Extension(principal): Extension<Arc<Principal>>) -> Response {
+pub(super) async fn list(
+    Extension(app): Extension<Arc<App>>,
+    Extension(principal): Extension<Arc<Principal>>,
+) -> Response {
     let listed = app.catalog.list(reach(&principal)).await;
     let mut body = Object::empty();
     body.set("object", Json::of("list"));
@@ -36,16 +39,27 @@ pub(super) async fn retrieve(
     match listed.iter().find(|entry| entry.id == id) {
         Some(entry) => Ok(json(&entry.json)),
         None => {
-            let close = crate::upstream::catalog::close_to(&id, listed.into_iter().map(|entry| entry.id));
+            let close =
+                crate::upstream::catalog::close_to(&id, listed.into_iter().map(|entry| entry.id));
             Err(Unresolved::Unknown { model: id, close }.into())
         }
     }
 }
 
 fn reach(principal: &Principal) -> Allowed<'_> {
-    Allowed { models: principal.models.as_deref(), upstreams: principal.upstreams.as_deref() }
+    Allowed {
+        models: principal.models.as_deref(),
+        upstreams: principal.upstreams.as_deref(),
+    }
 }
 
 fn json(body: &Json) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body.bytes().clone()).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )],
+        body.bytes().clone(),
+    )
+        .into_response()
 }

@@ -38,19 +38,38 @@ pub(super) async fn open(
 ) -> Result<Response, ApiError> {
     let app = parts.load_full();
     // A number in any other spelling is another file's name, not this one's.
-    let id = id.parse::<i64>().ok().filter(|number| number.to_string() == id).ok_or_else(unknown)?;
+    let id = id
+        .parse::<i64>()
+        .ok()
+        .filter(|number| number.to_string() == id)
+        .ok_or_else(unknown)?;
     let signed = signature.is_ok_and(|Query(link)| {
-        link.expires.zip(link.signature).is_some_and(|(expires, signature)| app.signer.opens(id, expires, &signature))
+        link.expires
+            .zip(link.signature)
+            .is_some_and(|(expires, signature)| app.signer.opens(id, expires, &signature))
     });
     if !signed {
         within_scope(&app, id, &headers).await?;
     }
-    let content = app.documents.content(id).await.map_err(failed)?.ok_or_else(unknown)?;
+    let content = app
+        .documents
+        .content(id)
+        .await
+        .map_err(failed)?
+        .ok_or_else(unknown)?;
     let known = match &content.filename {
         Some(name) => Some(name.clone()),
-        None => app.documents.file(id).await.map_err(failed)?.map(|file| file.filename),
+        None => app
+            .documents
+            .file(id)
+            .await
+            .map_err(failed)?
+            .map(|file| file.filename),
     };
-    Ok(respond(content, known.unwrap_or_else(|| format!("file-{id}"))))
+    Ok(respond(
+        content,
+        known.unwrap_or_else(|| format!("file-{id}")),
+    ))
 }
 
 async fn within_scope(app: &App, id: i64, headers: &HeaderMap) -> Result<(), ApiError> {
@@ -58,28 +77,60 @@ async fn within_scope(app: &App, id: i64, headers: &HeaderMap) -> Result<(), Api
         if headers.contains_key(header::AUTHORIZATION) || headers.contains_key("api-key") {
             return error;
         }
-        ApiError::unauthorized("this link is not signed or has expired; ask again for a new one, or send a key")
+        ApiError::unauthorized(
+            "this link is not signed or has expired; ask again for a new one, or send a key",
+        )
     })?;
-    let file = app.documents.file(id).await.map_err(failed)?.ok_or_else(unknown)?;
+    let file = app
+        .documents
+        .file(id)
+        .await
+        .map_err(failed)?
+        .ok_or_else(unknown)?;
     let workspace = file.workspace.map(|workspace| workspace.id);
     // A file outside the scope does not exist for this key.
-    if principal.scope.holds(workspace) { Ok(()) } else { Err(unknown()) }
+    if principal.scope.holds(workspace) {
+        Ok(())
+    } else {
+        Err(unknown())
+    }
 }
 
 fn respond(content: Content, name: String) -> Response {
     let kind = media_type(&name, content.content_type.as_deref());
     let mut response = Response::new(Body::from_stream(content.bytes));
     let headers = response.headers_mut();
-    let disposition = format!("inline; filename*=UTF-8''{}", utf8_percent_encode(&name, FILE_NAME));
-    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).unwrap_or(HeaderValue::from_static("inline")));
+    let disposition = format!(
+        "inline; filename*=UTF-8''{}",
+        utf8_percent_encode(&name, FILE_NAME)
+    );
+    headers.insert(
+        header::CONTENT_DISPOSITION,
+        HeaderValue::from_str(&disposition).unwrap_or(HeaderValue::from_static("inline")),
+    );
     // A document is somebody's upload: it must not run as a page of this host.
     if kind != "application/pdf" {
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'; style-src 'unsafe-inline'"));
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("sandbox; default-src 'none'; style-src 'unsafe-inline'"),
+        );
     }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    headers.insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-store"),
+    );
+    headers.insert(
+        HeaderName::from_static("x-robots-tag"),
+        HeaderValue::from_static("noindex"),
+    );
     if let Ok(kind) = HeaderValue::from_str(&kind) {
         headers.insert(header::CONTENT_TYPE, kind);
     }
@@ -92,7 +143,10 @@ fn respond(content: Content, name: String) -> Response {
 
 /// The media type by the name, else what the store says.
 fn media_type(name: &str, said: Option<&str>) -> String {
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).unwrap_or_default();
+    let extension = name
+        .rsplit_once('.')
+        .map(|(_, extension)| extension.to_ascii_lowercase())
+        .unwrap_or_default();
     let known = match extension.as_str() {
         "pdf" => "application/pdf",
         "txt" => "text/plain; charset=utf-8",

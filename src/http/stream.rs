@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::Span;
 
 use super::error::{self, ApiError, Told};
@@ -42,6 +43,7 @@ pub struct StreamBody {
     model: String,
     progress: Arc<Progress>,
     heartbeat: Option<Heartbeat>,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
     ending: Arc<std::sync::OnceLock<Ending>>,
     span: Span,
 }
@@ -56,6 +58,8 @@ struct Heartbeat {
 /// What a body needs beside its pieces.
 #[derive(Debug)]
 pub struct Frameless {
+    /// Ends the answer at the end of a drain.
+    pub stop: CancellationToken,
     /// The kind of its chunks.
     pub family: Family,
     /// What the client calls the model.
@@ -73,7 +77,11 @@ impl StreamBody {
     }
 
     /// A body whose answer is still being prepared.
-    pub fn preparing(work: BoxFuture<'static, Result<Answer, rag::Error>>, settings: &config::Stream, frame: Frameless) -> Self {
+    pub fn preparing(
+        work: BoxFuture<'static, Result<Answer, rag::Error>>,
+        settings: &config::Stream,
+        frame: Frameless,
+    ) -> Self {
         Self::new(Stage::Preparing(work), settings, frame)
     }
 
@@ -90,6 +98,7 @@ impl StreamBody {
             model: frame.model,
             progress: frame.progress,
             heartbeat,
+            stop: Box::pin(frame.stop.cancelled_owned()),
             ending: frame.ending,
             span: Span::current(),
         }
@@ -100,7 +109,9 @@ impl StreamBody {
             match &mut self.stage {
                 Stage::Preparing(work) => match work.poll_unpin(cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(Answer::Stream(_, pieces))) => self.stage = Stage::Speaking(pieces),
+                    Poll::Ready(Ok(Answer::Stream(_, pieces))) => {
+                        self.stage = Stage::Speaking(pieces)
+                    }
                     Poll::Ready(Ok(Answer::Whole(_, bytes))) => {
                         let mut out = sse::encode::data(&bytes).to_vec();
                         out.extend_from_slice(&sse::encode::DONE);
@@ -128,19 +139,39 @@ impl StreamBody {
         bytes
     }
 
-    /// The closing event of a stream that failed: an ordinary chunk with a top-level `error`, and no `[DONE]`.
     fn fail(&mut self, failed: rag::Error) -> Bytes {
-        let truncated = matches!(&failed, rag::Error::Upstream(crate::upstream::Error::Truncated { .. }));
+        let truncated = matches!(
+            &failed,
+            rag::Error::Upstream(crate::upstream::Error::Truncated { .. })
+        );
         let cause = Told::of(&failed);
         let answer = ApiError::from(failed);
         self.span.in_scope(|| error::log(&cause, &answer));
-        let identity = self.progress.identity.get_or_init(|| Identity::new(&self.model)).clone();
+        self.close(
+            if truncated {
+                Ending::Truncated
+            } else {
+                Ending::Failed
+            },
+            &answer,
+        )
+    }
+
+    /// The closing event of a stream that failed: an ordinary chunk with a top-level `error`, and no `[DONE]`.
+    fn close(&mut self, ending: Ending, answer: &ApiError) -> Bytes {
+        let identity = self
+            .progress
+            .identity
+            .get_or_init(|| Identity::new(&self.model))
+            .clone();
         let chunk = identity.error_chunk(self.family, &answer.body);
-        self.last(if truncated { Ending::Truncated } else { Ending::Failed }, sse::encode::data(chunk.bytes()))
+        self.last(ending, sse::encode::data(chunk.bytes()))
     }
 
     fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
-        let Some(heartbeat) = &mut self.heartbeat else { return Poll::Pending };
+        let Some(heartbeat) = &mut self.heartbeat else {
+            return Poll::Pending;
+        };
         loop {
             let due = heartbeat.last + heartbeat.every;
             if Instant::now() >= due {
@@ -148,7 +179,10 @@ impl StreamBody {
                 return Poll::Ready(match heartbeat.kind {
                     HeartbeatKind::Comment => sse::encode::comment("heartbeat"),
                     HeartbeatKind::Delta => {
-                        let identity = self.progress.identity.get_or_init(|| Identity::new(&self.model));
+                        let identity = self
+                            .progress
+                            .identity
+                            .get_or_init(|| Identity::new(&self.model));
                         sse::encode::data(identity.empty_chunk(self.family, None).to_json().bytes())
                     }
                 });
@@ -164,12 +198,14 @@ impl StreamBody {
     }
 }
 
-
 impl Body for StreamBody {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         match this.poll_piece(cx) {
             Poll::Ready(Some(bytes)) => {
@@ -179,7 +215,13 @@ impl Body for StreamBody {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => this.poll_heartbeat(cx).map(|bytes| Some(Ok(Frame::data(bytes)))),
+            Poll::Pending if this.stop.as_mut().poll(cx).is_ready() => {
+                let last = this.close(Ending::Failed, &ApiError::shutting_down());
+                Poll::Ready(Some(Ok(Frame::data(last))))
+            }
+            Poll::Pending => this
+                .poll_heartbeat(cx)
+                .map(|bytes| Some(Ok(Frame::data(bytes)))),
         }
     }
 }

@@ -50,7 +50,10 @@ pub enum Invalid {
 impl Invalid {
     /// A bad value of `param`.
     pub fn value(param: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Value { param: param.into(), message: message.into() }
+        Self::Value {
+            param: param.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -74,16 +77,22 @@ impl ChatRequest {
     pub fn parse(body: Bytes) -> Result<Self, Invalid> {
         let object = Object::read(body).map_err(|error| Invalid::Json(error.to_string()))?;
         if let Some(key) = object.duplicate_key() {
-            return Err(Invalid::value(key, format!("`{key}` stands twice in the request; send it once")));
+            return Err(Invalid::value(
+                key,
+                format!("`{key}` stands twice in the request; send it once"),
+            ));
         }
         let model = match object.value("model") {
-            Some(value) if !value.is_null() => {
-                value.read::<String>().map_err(|_| Invalid::value("model", "`model` must be a string"))?
-            }
+            Some(value) if !value.is_null() => value
+                .read::<String>()
+                .map_err(|_| Invalid::value("model", "`model` must be a string"))?,
             _ => return Err(Invalid::Missing("model")),
         };
         if model.is_empty() {
-            return Err(Invalid::value("model", "`model` is empty; `GET /v1/models` lists what can stand here"));
+            return Err(Invalid::value(
+                "model",
+                "`model` is empty; `GET /v1/models` lists what can stand here",
+            ));
         }
         let messages = read_messages(&object)?;
         let stream = flag(&object, "stream")?;
@@ -91,11 +100,24 @@ impl ChatRequest {
         let n = match object.value("n") {
             Some(value) if !value.is_null() => match value.read::<u64>() {
                 Ok(n) if n > 0 => n,
-                _ => return Err(Invalid::value("n", "`n` must be a whole number of at least 1")),
+                _ => {
+                    return Err(Invalid::value(
+                        "n",
+                        "`n` must be a whole number of at least 1",
+                    ));
+                }
             },
             _ => 1,
         };
-        Ok(Self { object, model, messages, messages_changed: false, stream, include_usage, n })
+        Ok(Self {
+            object,
+            model,
+            messages,
+            messages_changed: false,
+            stream,
+            include_usage,
+            n,
+        })
     }
 
     /// The fields other than the ones named by this type.
@@ -129,7 +151,10 @@ impl ChatRequest {
             object.set("model", Json::of(model));
         }
         if self.messages_changed {
-            object.set("messages", Json::array(self.messages.iter().map(|message| &message.json)));
+            object.set(
+                "messages",
+                Json::array(self.messages.iter().map(|message| &message.json)),
+            );
         }
         object.to_json().bytes().clone()
     }
@@ -137,19 +162,30 @@ impl ChatRequest {
     /// Takes the gateway's own annotations out of the assistant's messages.
     pub fn remove_own_annotations(&mut self) {
         let carries = |message: &Message| {
-            message.role == "assistant" && memchr::memmem::find(message.json.bytes(), b"\"annotations\"").is_some()
+            message.role == "assistant"
+                && memchr::memmem::find(message.json.bytes(), b"\"annotations\"").is_some()
         };
         if !self.messages.iter().any(carries) {
             return;
         }
-        for message in self.messages_mut().iter_mut().filter(|message| carries(message)) {
+        for message in self
+            .messages_mut()
+            .iter_mut()
+            .filter(|message| carries(message))
+        {
             message.remove_own_annotations();
         }
     }
 
     /// How the client wants tools to be chosen.
     pub fn tool_choice(&self) -> ToolChoice {
-        let Some(choice) = self.object.value("tool_choice").filter(|choice| !choice.is_null()) else { return ToolChoice::Unset };
+        let Some(choice) = self
+            .object
+            .value("tool_choice")
+            .filter(|choice| !choice.is_null())
+        else {
+            return ToolChoice::Unset;
+        };
         match choice.read::<Cow<'_, str>>().as_deref() {
             Ok("auto") => ToolChoice::Auto,
             Ok("none") => ToolChoice::None,
@@ -172,25 +208,43 @@ impl ChatRequest {
 
     /// The limit of the answer's tokens, by either of its names.
     pub fn completion_limit(&self) -> Option<u64> {
-        self.object.read_value("max_completion_tokens").or_else(|| self.object.read_value("max_tokens"))
+        self.object
+            .read_value("max_completion_tokens")
+            .or_else(|| self.object.read_value("max_tokens"))
     }
 }
 
 fn read_messages(object: &Object) -> Result<Vec<Message>, Invalid> {
-    let Some(value) = object.value("messages").filter(|value| !value.is_null()) else { return Err(Invalid::Missing("messages")) };
-    let Some(items) = value.items() else { return Err(Invalid::value("messages", "`messages` must be a list of messages")) };
+    let Some(value) = object.value("messages").filter(|value| !value.is_null()) else {
+        return Err(Invalid::Missing("messages"));
+    };
+    let Some(items) = value.items() else {
+        return Err(Invalid::value(
+            "messages",
+            "`messages` must be a list of messages",
+        ));
+    };
     if items.is_empty() {
-        return Err(Invalid::value("messages", "`messages` is empty; send at least one message"));
+        return Err(Invalid::value(
+            "messages",
+            "`messages` is empty; send at least one message",
+        ));
     }
     let mut messages = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
         let Some(message) = Message::read(item) else {
             let param = format!("messages[{index}]");
-            return Err(Invalid::value(&param, format!("`{param}` must be an object with a `role`")));
+            return Err(Invalid::value(
+                &param,
+                format!("`{param}` must be an object with a `role`"),
+            ));
         };
         if message.role.is_empty() {
             let param = format!("messages[{index}].role");
-            return Err(Invalid::value(&param, format!("`{param}` is missing; it is `system`, `user`, `assistant` or `tool`")));
+            return Err(Invalid::value(
+                &param,
+                format!("`{param}` is missing; it is `system`, `user`, `assistant` or `tool`"),
+            ));
         }
         messages.push(message);
     }
@@ -199,9 +253,9 @@ fn read_messages(object: &Object) -> Result<Vec<Message>, Invalid> {
 
 fn flag(object: &Object, key: &'static str) -> Result<bool, Invalid> {
     match object.value(key) {
-        Some(value) if !value.is_null() => {
-            value.read::<bool>().map_err(|_| Invalid::value(key, format!("`{key}` must be true or false")))
-        }
+        Some(value) if !value.is_null() => value
+            .read::<bool>()
+            .map_err(|_| Invalid::value(key, format!("`{key}` must be true or false"))),
         _ => Ok(false),
     }
 }
@@ -212,10 +266,18 @@ fn include_usage(object: &Object) -> Result<bool, Invalid> {
         #[serde(default, borrow)]
         include_usage: Option<&'a RawValue>,
     }
-    let Some(options) = object.value("stream_options").filter(|options| !options.is_null()) else { return Ok(false) };
-    let options: Options<'_> =
-        options.read().map_err(|_| Invalid::value("stream_options", "`stream_options` must be an object"))?;
-    Ok(options.include_usage.is_some_and(|value| value.get() == "true"))
+    let Some(options) = object
+        .value("stream_options")
+        .filter(|options| !options.is_null())
+    else {
+        return Ok(false);
+    };
+    let options: Options<'_> = options
+        .read()
+        .map_err(|_| Invalid::value("stream_options", "`stream_options` must be an object"))?;
+    Ok(options
+        .include_usage
+        .is_some_and(|value| value.get() == "true"))
 }
 
 #[cfg(test)]
@@ -235,7 +297,10 @@ mod tests {
     #[test]
     fn only_the_model_changes_on_its_way_to_an_upstream_that_calls_it_otherwise() {
         let text = r#"{"messages":[{"role":"user","content":"hi"}],"model" : "a","x":1e-7}"#;
-        assert_eq!(parse(text).unwrap().body("b"), r#"{"messages":[{"role":"user","content":"hi"}],"model" : "b","x":1e-7}"#);
+        assert_eq!(
+            parse(text).unwrap().body("b"),
+            r#"{"messages":[{"role":"user","content":"hi"}],"model" : "b","x":1e-7}"#
+        );
     }
 
     #[test]
@@ -243,7 +308,10 @@ mod tests {
         for (text, expected) in [
             (r#"{"messages":[]}"#, Invalid::Missing("model")),
             (r#"{"model":"m"}"#, Invalid::Missing("messages")),
-            (r#"{"model":"m","messages":null}"#, Invalid::Missing("messages")),
+            (
+                r#"{"model":"m","messages":null}"#,
+                Invalid::Missing("messages"),
+            ),
         ] {
             assert_eq!(parse(text).unwrap_err(), expected, "{text}");
         }
@@ -252,10 +320,19 @@ mod tests {
             (r#"{"model":"m","messages":"hi"}"#, "messages"),
             (r#"{"model":"m","messages":[]}"#, "messages"),
             (r#"{"model":"m","messages":[1]}"#, "messages[0]"),
-            (r#"{"model":"m","messages":[{"content":"a"}]}"#, "messages[0].role"),
-            (r#"{"model":"m","messages":[{"role":"user"}],"stream":"yes"}"#, "stream"),
+            (
+                r#"{"model":"m","messages":[{"content":"a"}]}"#,
+                "messages[0].role",
+            ),
+            (
+                r#"{"model":"m","messages":[{"role":"user"}],"stream":"yes"}"#,
+                "stream",
+            ),
             (r#"{"model":"m","messages":[{"role":"user"}],"n":0}"#, "n"),
-            (r#"{"model":"m","messages":[{"role":"user"}],"model":"n"}"#, "model"),
+            (
+                r#"{"model":"m","messages":[{"role":"user"}],"model":"n"}"#,
+                "model",
+            ),
         ] {
             match parse(text).unwrap_err() {
                 Invalid::Value { param, .. } => assert_eq!(param, field, "{text}"),

@@ -89,7 +89,9 @@ impl<'a> Chunk<'a> {
 
     /// Whether this is a failure rather than a piece of an answer.
     pub fn is_error(&self) -> bool {
-        let said = self.error.is_some_and(|error| !matches!(error.get(), "null" | "false" | "\"\"" | "{}"));
+        let said = self
+            .error
+            .is_some_and(|error| !matches!(error.get(), "null" | "false" | "\"\"" | "{}"));
         said || self.object.as_deref() == Some("error")
     }
 }
@@ -102,13 +104,15 @@ impl Delta<'_> {
 
     /// Whether it adds thinking.
     pub fn thinks(&self) -> bool {
-        let says = |raw: Option<&RawValue>| raw.is_some_and(|raw| !matches!(raw.get(), "null" | "\"\""));
+        let says =
+            |raw: Option<&RawValue>| raw.is_some_and(|raw| !matches!(raw.get(), "null" | "\"\""));
         says(self.reasoning) || says(self.reasoning_content)
     }
 
     /// Whether it holds a fragment of a tool call.
     pub fn calls_tools(&self) -> bool {
-        self.tool_calls.is_some_and(|calls| !matches!(calls.get(), "null" | "[]"))
+        self.tool_calls
+            .is_some_and(|calls| !matches!(calls.get(), "null" | "[]"))
     }
 }
 
@@ -147,9 +151,15 @@ impl Family {
 
     fn choice(self, finish_reason: Option<&str>) -> Value {
         match (self, finish_reason) {
-            (Self::Chat, Some("error")) => json!({"index": 0, "delta": {"content": ""}, "logprobs": null, "finish_reason": "error"}),
-            (Self::Chat, _) => json!({"index": 0, "delta": {}, "logprobs": null, "finish_reason": finish_reason}),
-            (Self::Completion, _) => json!({"index": 0, "text": "", "logprobs": null, "finish_reason": finish_reason}),
+            (Self::Chat, Some("error")) => {
+                json!({"index": 0, "delta": {"content": ""}, "logprobs": null, "finish_reason": "error"})
+            }
+            (Self::Chat, _) => {
+                json!({"index": 0, "delta": {}, "logprobs": null, "finish_reason": finish_reason})
+            }
+            (Self::Completion, _) => {
+                json!({"index": 0, "text": "", "logprobs": null, "finish_reason": finish_reason})
+            }
         }
     }
 }
@@ -157,7 +167,11 @@ impl Family {
 impl Identity {
     /// An identity of the gateway's own, for a stream whose upstream has not said one.
     pub fn new(model: &str) -> Self {
-        Self { id: format!("chatcmpl-{}", uuid::Uuid::new_v4().simple()), created: super::unix_seconds(), model: model.to_owned() }
+        Self {
+            id: format!("chatcmpl-{}", uuid::Uuid::new_v4().simple()),
+            created: super::unix_seconds(),
+            model: model.to_owned(),
+        }
     }
 
     /// A chunk that adds nothing, with `finish_reason` where it ends the answer.
@@ -183,13 +197,20 @@ mod tests {
 
     #[test]
     fn text_is_read_from_every_shape_of_content() {
-        for (content, expected) in
-            [(r#""a\nb""#, "a\nb"), ("null", ""), (r#"[{"type":"text","text":"a"},{"type":"reference"}]"#, "a"), ("{}", "")]
-        {
+        for (content, expected) in [
+            (r#""a\nb""#, "a\nb"),
+            ("null", ""),
+            (r#"[{"type":"text","text":"a"},{"type":"reference"}]"#, "a"),
+            ("{}", ""),
+        ] {
             let text = format!(r#"{{"choices":[{{"delta":{{"content":{content}}}}}]}}"#);
             let chunk = Chunk::parse(text.as_bytes()).unwrap();
             let choices = chunk.choices.unwrap();
-            assert_eq!(choices[0].delta.as_ref().unwrap().text(), expected, "{content}");
+            assert_eq!(
+                choices[0].delta.as_ref().unwrap().text(),
+                expected,
+                "{content}"
+            );
         }
     }
 
@@ -202,14 +223,27 @@ mod tests {
             (r#"{"error":null,"choices":[]}"#, false),
             (r#"{"choices":[]}"#, false),
         ] {
-            assert_eq!(Chunk::parse(text.as_bytes()).unwrap().is_error(), is_error, "{text}");
+            assert_eq!(
+                Chunk::parse(text.as_bytes()).unwrap().is_error(),
+                is_error,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn the_closing_error_is_an_ordinary_chunk() {
-        let identity = Identity { id: "x".into(), created: 1, model: "m".into() };
-        let error = super::super::ErrorBody { message: "late".into(), kind: "upstream_error".into(), param: None, code: None };
+        let identity = Identity {
+            id: "x".into(),
+            created: 1,
+            model: "m".into(),
+        };
+        let error = super::super::ErrorBody {
+            message: "late".into(),
+            kind: "upstream_error".into(),
+            param: None,
+            code: None,
+        };
         let chunk: Value = identity.error_chunk(Family::Chat, &error).read().unwrap();
         assert_eq!(chunk["choices"][0]["finish_reason"], "error");
         assert_eq!(chunk["choices"][0]["delta"]["content"], "");

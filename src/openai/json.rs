@@ -64,7 +64,9 @@ impl Json {
                 Ok(items)
             }
         }
-        serde_json::Deserializer::from_slice(&self.0).deserialize_seq(Items(&self.0)).ok()
+        serde_json::Deserializer::from_slice(&self.0)
+            .deserialize_seq(Items(&self.0))
+            .ok()
     }
 
     /// The text.
@@ -117,22 +119,36 @@ impl Object {
         let mut deserializer = serde_json::Deserializer::from_slice(&source);
         let fields = deserializer.deserialize_map(Fields(&source))?;
         deserializer.end()?;
-        Ok(Self { source, fields, changed: false })
+        Ok(Self {
+            source,
+            fields,
+            changed: false,
+        })
     }
 
     /// An object without fields.
     pub fn empty() -> Self {
-        Self { source: Bytes::from_static(b"{}"), fields: Vec::new(), changed: false }
+        Self {
+            source: Bytes::from_static(b"{}"),
+            fields: Vec::new(),
+            changed: false,
+        }
     }
 
     /// The value of `key`, as it was written.
     pub fn value(&self, key: &str) -> Option<&Json> {
-        self.fields.iter().find(|field| field.key == key).map(|field| &field.value)
+        self.fields
+            .iter()
+            .find(|field| field.key == key)
+            .map(|field| &field.value)
     }
 
     /// The value of `key` as a `T`; `None` when it is missing, `null`, or something else.
     pub fn read_value<'a, T: Deserialize<'a>>(&'a self, key: &str) -> Option<T> {
-        self.value(key).filter(|value| !value.is_null())?.read().ok()
+        self.value(key)
+            .filter(|value| !value.is_null())?
+            .read()
+            .ok()
     }
 
     /// The keys in order.
@@ -142,14 +158,19 @@ impl Object {
 
     /// Keys and values in order.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Json)> {
-        self.fields.iter().map(|field| (field.key.as_str(), &field.value))
+        self.fields
+            .iter()
+            .map(|field| (field.key.as_str(), &field.value))
     }
 
     /// The first key that stands twice: two readers could take two meanings from it.
     pub fn duplicate_key(&self) -> Option<&str> {
         self.fields.iter().enumerate().find_map(|(index, field)| {
             let earlier = self.fields.iter().take(index);
-            earlier.into_iter().any(|other| other.key == field.key).then_some(field.key.as_str())
+            earlier
+                .into_iter()
+                .any(|other| other.key == field.key)
+                .then_some(field.key.as_str())
         })
     }
 
@@ -158,7 +179,11 @@ impl Object {
         self.changed = true;
         match self.fields.iter_mut().find(|field| field.key == key) {
             Some(field) => field.value = value,
-            None => self.fields.push(Field { key: key.to_owned(), value, span: None }),
+            None => self.fields.push(Field {
+                key: key.to_owned(),
+                value,
+                span: None,
+            }),
         }
     }
 
@@ -174,7 +199,11 @@ impl Object {
         if !self.changed {
             return Json(self.source.clone());
         }
-        let length: usize = self.fields.iter().map(|field| field.value.bytes().len() + field.key.len() + 8).sum();
+        let length: usize = self
+            .fields
+            .iter()
+            .map(|field| field.value.bytes().len() + field.key.len() + 8)
+            .sum();
         let mut out = BytesMut::with_capacity(length + 16);
         out.extend_from_slice(b"{");
         for (index, field) in self.fields.iter().enumerate() {
@@ -208,7 +237,10 @@ impl Object {
 
 /// Splits the text between two values (`, "key": `) into whether it began with a comma, and what follows the comma.
 fn split_comma(gap: &[u8]) -> (bool, &[u8]) {
-    let blank = gap.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let blank = gap
+        .iter()
+        .take_while(|byte| byte.is_ascii_whitespace())
+        .count();
     match gap.get(blank) {
         Some(b',') => (true, gap.get(blank + 1..).unwrap_or_default()),
         _ => (false, gap),
@@ -227,11 +259,19 @@ impl<'de> Visitor<'de> for Fields<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Field>, A::Error> {
         let mut fields: Vec<Field> = Vec::with_capacity(8);
         let begin = self.0.as_ptr() as usize;
-        let mut gap = self.0.iter().position(|byte| *byte == b'{').map_or(0, |at| at + 1);
+        let mut gap = self
+            .0
+            .iter()
+            .position(|byte| *byte == b'{')
+            .map_or(0, |at| at + 1);
         while let Some(key) = map.next_key_seed(Text)? {
             let raw = map.next_value::<&'de RawValue>()?.get().as_bytes();
             let value = (raw.as_ptr() as usize).saturating_sub(begin);
-            fields.push(Field { key: key.into_owned(), value: Json(self.0.slice_ref(raw)), span: Some(Span { gap, value }) });
+            fields.push(Field {
+                key: key.into_owned(),
+                value: Json(self.0.slice_ref(raw)),
+                span: Some(Span { gap, value }),
+            });
             gap = value + raw.len();
         }
         Ok(fields)
@@ -287,7 +327,10 @@ mod tests {
     fn a_change_touches_one_value_only() {
         let mut changed = object(r#"{ "model" : "a", "t": 1.10, "x": {"deep": [ 1e400 ]}}"#);
         changed.set("model", Json::of("b"));
-        assert_eq!(text(&changed), r#"{ "model" : "b", "t": 1.10, "x": {"deep": [ 1e400 ]}}"#);
+        assert_eq!(
+            text(&changed),
+            r#"{ "model" : "b", "t": 1.10, "x": {"deep": [ 1e400 ]}}"#
+        );
     }
 
     #[test]
@@ -318,13 +361,19 @@ mod tests {
 
     #[test]
     fn escaped_keys_are_known_by_their_meaning() {
-        assert_eq!(object(r#"{"mod\u0065l": "x", "model": "y"}"#).duplicate_key(), Some("model"));
+        assert_eq!(
+            object(r#"{"mod\u0065l": "x", "model": "y"}"#).duplicate_key(),
+            Some("model")
+        );
     }
 
     #[test]
     fn what_is_no_object_is_refused() {
         for source in ["", "[]", "1", "{", "{}{}", "{\"a\":}", "nul", "{\"a\":1,}"] {
-            assert!(Object::read(Bytes::from(source)).is_err(), "{source} was taken");
+            assert!(
+                Object::read(Bytes::from(source)).is_err(),
+                "{source} was taken"
+            );
         }
     }
 }

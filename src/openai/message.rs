@@ -33,13 +33,21 @@ struct Part<'a> {
 impl Message {
     /// Reads a message; `None` when it is no object.
     pub fn read(json: Json) -> Option<Self> {
-        let role = json.read::<View<'_>>().ok()?.role.map(Cow::into_owned).unwrap_or_default();
+        let role = json
+            .read::<View<'_>>()
+            .ok()?
+            .role
+            .map(Cow::into_owned)
+            .unwrap_or_default();
         Some(Self { json, role })
     }
 
     /// A message of the gateway's own.
     pub fn new(role: &str, content: &str) -> Self {
-        Self { json: Json::of(&json!({"role": role, "content": content})), role: role.to_owned() }
+        Self {
+            json: Json::of(&json!({"role": role, "content": content})),
+            role: role.to_owned(),
+        }
     }
 
     /// Whether it is the one system message of the conversation, by either of its names.
@@ -49,8 +57,12 @@ impl Message {
 
     /// The text of the content: a string itself, or the text parts of a list, each on a line of its own.
     pub fn text(&self) -> String {
-        let Some(object) = Object::parse(&self.json) else { return String::new() };
-        let Some(content) = object.value("content") else { return String::new() };
+        let Some(object) = Object::parse(&self.json) else {
+            return String::new();
+        };
+        let Some(content) = object.value("content") else {
+            return String::new();
+        };
         if let Ok(text) = content.read::<String>() {
             return text;
         }
@@ -63,17 +75,27 @@ impl Message {
     ///
     /// An empty result stays empty: the part is kept, because the rules of upstreams about missing content differ.
     pub fn change_text(&mut self, mut change: impl FnMut(&str) -> Option<String>) {
-        let Some(mut object) = Object::parse(&self.json) else { return };
-        let Some(content) = object.value("content").cloned() else { return };
+        let Some(mut object) = Object::parse(&self.json) else {
+            return;
+        };
+        let Some(content) = object.value("content").cloned() else {
+            return;
+        };
         if let Ok(text) = content.read::<Cow<'_, str>>() {
             let Some(changed) = change(&text) else { return };
             object.set("content", Json::of(&changed));
         } else {
-            let Some(mut parts) = content.items() else { return };
+            let Some(mut parts) = content.items() else {
+                return;
+            };
             let mut touched = false;
             for part in &mut parts {
-                let Some(text) = part_text(part) else { continue };
-                let (Some(changed), Some(mut inner)) = (change(&text), Object::parse(part)) else { continue };
+                let Some(text) = part_text(part) else {
+                    continue;
+                };
+                let (Some(changed), Some(mut inner)) = (change(&text), Object::parse(part)) else {
+                    continue;
+                };
                 inner.set("text", Json::of(&changed));
                 *part = inner.to_json();
                 touched = true;
@@ -97,7 +119,9 @@ impl Message {
     }
 
     fn add_text(&mut self, text: &str, side: Side) {
-        let Some(mut object) = Object::parse(&self.json) else { return };
+        let Some(mut object) = Object::parse(&self.json) else {
+            return;
+        };
         let content = object.value("content").cloned();
         let joined = match content.as_ref().and_then(Json::items) {
             Some(mut parts) => {
@@ -109,7 +133,9 @@ impl Message {
                 Json::array(&parts)
             }
             None => {
-                let own = content.and_then(|content| content.read::<String>().ok()).unwrap_or_default();
+                let own = content
+                    .and_then(|content| content.read::<String>().ok())
+                    .unwrap_or_default();
                 Json::of(&match (own.is_empty(), side) {
                     (true, _) => text.to_owned(),
                     (false, Side::Before) => format!("{text}\n\n{own}"),
@@ -123,9 +149,17 @@ impl Message {
 
     /// Takes out the annotations that carry our `source` key: strict upstreams refuse them when a client sends them back.
     pub fn remove_own_annotations(&mut self) {
-        let Some(mut object) = Object::parse(&self.json) else { return };
-        let Some(annotations) = object.value("annotations").and_then(Json::items) else { return };
-        let kept: Vec<Json> = annotations.iter().filter(|annotation| !is_own(annotation)).cloned().collect();
+        let Some(mut object) = Object::parse(&self.json) else {
+            return;
+        };
+        let Some(annotations) = object.value("annotations").and_then(Json::items) else {
+            return;
+        };
+        let kept: Vec<Json> = annotations
+            .iter()
+            .filter(|annotation| !is_own(annotation))
+            .cloned()
+            .collect();
         if kept.len() == annotations.len() {
             return;
         }
@@ -162,7 +196,9 @@ fn is_own(annotation: &Json) -> bool {
         #[serde(borrow, default)]
         source: Option<&'a RawValue>,
     }
-    annotation.read::<Annotation<'_>>().is_ok_and(|annotation| annotation.url_citation.source.is_some())
+    annotation
+        .read::<Annotation<'_>>()
+        .is_ok_and(|annotation| annotation.url_citation.source.is_some())
 }
 
 #[cfg(test)]
@@ -181,9 +217,14 @@ mod tests {
     fn text_is_added_to_a_string_and_to_a_list_of_parts() {
         let mut plain = message(r#"{"role":"system","content":"Be brief.","name":"a"}"#);
         plain.append_text("More.");
-        assert_eq!(json(&plain), r#"{"role":"system","content":"Be brief.\n\nMore.","name":"a"}"#);
+        assert_eq!(
+            json(&plain),
+            r#"{"role":"system","content":"Be brief.\n\nMore.","name":"a"}"#
+        );
 
-        let mut parts = message(r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:"}}]}"#);
+        let mut parts = message(
+            r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:"}}]}"#,
+        );
         parts.prepend_text("More.");
         assert_eq!(
             json(&parts),
@@ -206,14 +247,18 @@ mod tests {
             r#"{"role":"assistant","content":"a","annotations":[{"type":"url_citation","url_citation":{"url":"u"}}]}"#
         );
 
-        let mut own = message(r#"{"role":"assistant","annotations":[{"url_citation":{"source":1}}],"content":"a"}"#);
+        let mut own = message(
+            r#"{"role":"assistant","annotations":[{"url_citation":{"source":1}}],"content":"a"}"#,
+        );
         own.remove_own_annotations();
         assert_eq!(json(&own), r#"{"role":"assistant","content":"a"}"#);
     }
 
     #[test]
     fn a_list_of_parts_reads_as_its_texts() {
-        let parts = message(r#"{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url"},{"type":"text","text":"b"}]}"#);
+        let parts = message(
+            r#"{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url"},{"type":"text","text":"b"}]}"#,
+        );
         assert_eq!(parts.text(), "a\nb");
     }
 }

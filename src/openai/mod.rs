@@ -30,11 +30,16 @@ pub struct List<T> {
 impl<T> List<T> {
     /// A list of `data`.
     pub fn new(data: Vec<T>) -> Self {
-        Self { object: "list", data }
+        Self {
+            object: "list",
+            data,
+        }
     }
 }
 
 /// Seconds since 1970, as `created` fields count them.
 pub fn unix_seconds() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

@@ -21,17 +21,31 @@ pub fn finish(mut answer: Object, mut report: Report, links: Option<&Links>) -> 
 }
 
 fn finish_choice(choice: &mut Json, report: &mut Report, links: Option<&Links>) {
-    let Some(mut object) = Object::parse(choice) else { return };
+    let Some(mut object) = Object::parse(choice) else {
+        return;
+    };
     let message = object.value("message").and_then(Object::parse);
     let text = text_of(&object, message.as_ref());
-    let calls = message.as_ref().and_then(|message| message.value("tool_calls")).and_then(Json::items).is_some_and(|calls| !calls.is_empty());
-    if text.is_empty() && !calls && object.read_value::<String>("finish_reason").as_deref() == Some("length") {
+    let calls = message
+        .as_ref()
+        .and_then(|message| message.value("tool_calls"))
+        .and_then(Json::items)
+        .is_some_and(|calls| !calls.is_empty());
+    if text.is_empty()
+        && !calls
+        && object.read_value::<String>("finish_reason").as_deref() == Some("length")
+    {
         report.warnings.push(super::RAN_OUT.to_owned());
     }
-    let (Some(links), Some(mut message)) = (links, message) else { return };
+    let (Some(links), Some(mut message)) = (links, message) else {
+        return;
+    };
     let (annotations, unknown) = citations::annotate(&text, &report.selection, links);
     report.warnings.extend(unknown);
-    let mut all = message.value("annotations").and_then(Json::items).unwrap_or_default();
+    let mut all = message
+        .value("annotations")
+        .and_then(Json::items)
+        .unwrap_or_default();
     all.extend(annotations.iter().map(Json::of));
     message.set("annotations", Json::array(&all));
     object.set("message", message.to_json());
@@ -44,7 +58,8 @@ fn text_of(choice: &Object, message: Option<&Object>) -> String {
         None => choice.value("text"),
     };
     let raw = content.and_then(|content| content.read::<&serde_json::value::RawValue>().ok());
-    raw.map(|raw| content_text(raw).into_owned()).unwrap_or_default()
+    raw.map(|raw| content_text(raw).into_owned())
+        .unwrap_or_default()
 }
 
 /// An answer of the gateway's own, without any model.

@@ -46,18 +46,28 @@ pub fn markers(content: &str) -> Vec<Marker> {
     let mut found = candidates(content);
     if !found.is_empty() {
         let hidden = hidden_ranges(content);
-        found.retain(|marker| !hidden.iter().any(|range| range.start < marker.range.end && marker.range.start < range.end));
+        found.retain(|marker| {
+            !hidden
+                .iter()
+                .any(|range| range.start < marker.range.end && marker.range.start < range.end)
+        });
     }
     found
 }
 
 /// The annotations of `content`, and a line for each marker that names no source.
-pub fn annotate(content: &str, selection: &Selection, links: &Links) -> (Vec<Annotation>, Vec<String>) {
+pub fn annotate(
+    content: &str,
+    selection: &Selection,
+    links: &Links,
+) -> (Vec<Annotation>, Vec<String>) {
     let mut annotations = Vec::new();
     let mut unknown: Vec<usize> = Vec::new();
     let (mut bytes, mut characters) = (0, 0);
     for marker in markers(content) {
-        characters += content.get(bytes..marker.range.start).map_or(0, |text| text.chars().count());
+        characters += content
+            .get(bytes..marker.range.start)
+            .map_or(0, |text| text.chars().count());
         bytes = marker.range.start;
         // A marker is ASCII: as many characters as bytes.
         let end_index = characters + marker.range.len();
@@ -84,7 +94,10 @@ pub fn annotate(content: &str, selection: &Selection, links: &Links) -> (Vec<Ann
             });
         }
     }
-    let warnings = unknown.into_iter().map(|number| format!("the answer cites [{number}], but there is no such source")).collect();
+    let warnings = unknown
+        .into_iter()
+        .map(|number| format!("the answer cites [{number}], but there is no such source"))
+        .collect();
     (annotations, warnings)
 }
 
@@ -107,14 +120,20 @@ pub fn without_markers(content: &str) -> Option<String> {
 
 fn candidates(content: &str) -> Vec<Marker> {
     let bytes = content.as_bytes();
-    memchr::memchr_iter(b'[', bytes).filter_map(|start| candidate(bytes, start)).collect()
+    memchr::memchr_iter(b'[', bytes)
+        .filter_map(|start| candidate(bytes, start))
+        .collect()
 }
 
 fn candidate(bytes: &[u8], start: usize) -> Option<Marker> {
     let mut numbers = Vec::new();
     let mut at = start + 1;
     loop {
-        let digits = bytes.get(at..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = bytes
+            .get(at..)?
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         if !(1..=3).contains(&digits) {
             return None;
         }
@@ -122,10 +141,19 @@ fn candidate(bytes: &[u8], start: usize) -> Option<Marker> {
         numbers.push(text.parse().ok()?);
         at += digits;
         match bytes.get(at)? {
-            b']' => return Some(Marker { range: start..at + 1, numbers }),
+            b']' => {
+                return Some(Marker {
+                    range: start..at + 1,
+                    numbers,
+                });
+            }
             b',' => {
                 at += 1;
-                at += bytes.get(at..)?.iter().take_while(|byte| **byte == b' ').count();
+                at += bytes
+                    .get(at..)?
+                    .iter()
+                    .take_while(|byte| **byte == b' ')
+                    .count();
             }
             _ => return None,
         }
@@ -134,10 +162,20 @@ fn candidate(bytes: &[u8], start: usize) -> Option<Marker> {
 
 /// Where code and links are.
 fn hidden_ranges(content: &str) -> Vec<Range<usize>> {
-    let parser = Parser::new_ext(content, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH);
-    let mut hidden: Vec<Range<usize>> = parser.reference_definitions().iter().map(|(_, definition)| definition.span.clone()).collect();
+    let parser = Parser::new_ext(
+        content,
+        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH,
+    );
+    let mut hidden: Vec<Range<usize>> = parser
+        .reference_definitions()
+        .iter()
+        .map(|(_, definition)| definition.span.clone())
+        .collect();
     for (event, range) in parser.into_offset_iter() {
-        if matches!(event, Event::Code(_) | Event::Start(Tag::CodeBlock(_) | Tag::Link { .. } | Tag::Image { .. })) {
+        if matches!(
+            event,
+            Event::Code(_) | Event::Start(Tag::CodeBlock(_) | Tag::Link { .. } | Tag::Image { .. })
+        ) {
             hidden.push(range);
         }
     }
@@ -151,17 +189,25 @@ mod tests {
     use super::*;
 
     fn numbers(content: &str) -> Vec<Vec<usize>> {
-        markers(content).into_iter().map(|marker| marker.numbers).collect()
+        markers(content)
+            .into_iter()
+            .map(|marker| marker.numbers)
+            .collect()
     }
 
     #[test]
     fn markers_are_found_alone_in_runs_and_in_lists() {
-        assert_eq!(numbers("Five years [1]. Then deleted [2][3]. Both [1, 2,10]."), [vec![1], vec![2], vec![3], vec![1, 2, 10]]);
+        assert_eq!(
+            numbers("Five years [1]. Then deleted [2][3]. Both [1, 2,10]."),
+            [vec![1], vec![2], vec![3], vec![1, 2, 10]]
+        );
     }
 
     #[test]
     fn what_only_looks_like_a_marker_is_none() {
-        for text in ["[1234]", "[]", "[a]", "[1 2]", "[1", "1]", "[1,]", "[-1]", "[1-3]", "[ 1 ]"] {
+        for text in [
+            "[1234]", "[]", "[a]", "[1 2]", "[1", "1]", "[1,]", "[-1]", "[1-3]", "[ 1 ]",
+        ] {
             assert_eq!(numbers(text), Vec::<Vec<usize>>::new(), "{text}");
         }
     }
@@ -170,13 +216,22 @@ mod tests {
     fn code_and_links_hold_no_markers() {
         let hidden = "`a[1]` and ``b[2]``\n\n```\nc[3]\n```\n\n    d[4]\n\n[5](https://x) [see [6] here](https://x) ![7](i.png)\n\n[8]\n\n[8]: https://x\n";
         assert_eq!(numbers(hidden), Vec::<Vec<usize>>::new());
-        assert_eq!(numbers("an open ` backtick [1] and [2] (aside)"), [vec![1], vec![2]]);
-        assert_eq!(numbers("- item [1]\n  1. nested [2]\n\n| a [3] |\n|---|\n| b [4] |"), [vec![1], vec![2], vec![3], vec![4]]);
+        assert_eq!(
+            numbers("an open ` backtick [1] and [2] (aside)"),
+            [vec![1], vec![2]]
+        );
+        assert_eq!(
+            numbers("- item [1]\n  1. nested [2]\n\n| a [3] |\n|---|\n| b [4] |"),
+            [vec![1], vec![2], vec![3], vec![4]]
+        );
     }
 
     #[test]
     fn markers_go_with_the_space_before_them() {
-        assert_eq!(without_markers("Five years [1]. `a[2]` stays [3, 4]").as_deref(), Some("Five years. `a[2]` stays"));
+        assert_eq!(
+            without_markers("Five years [1]. `a[2]` stays [3, 4]").as_deref(),
+            Some("Five years. `a[2]` stays")
+        );
         assert_eq!(without_markers("none"), None);
     }
 

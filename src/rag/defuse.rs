@@ -14,7 +14,10 @@ use regex::Regex;
 
 /// Control tokens of the chat templates in the field: the `<|...|>` family (ChatML, Llama 3, Phi, Kimi, harmony), DeepSeek's full-width one,
 /// Llama 2 and Mistral's brackets, Gemma's turns, sentence marks, and the tool-call marks of Qwen and Hermes.
-#[expect(clippy::expect_used, reason = "the pattern is a constant, and a test uses it")]
+#[expect(
+    clippy::expect_used,
+    reason = "the pattern is a constant, and a test uses it"
+)]
 static CONTROL_TOKEN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(concat!(
         r"(?i)<\|[a-z0-9_.:/ -]{1,64}\|>",
@@ -26,7 +29,10 @@ static CONTROL_TOKEN: LazyLock<Regex> = LazyLock::new(|| {
     .expect("the pattern is a constant")
 });
 
-#[expect(clippy::expect_used, reason = "the pattern is a constant, and a test uses it")]
+#[expect(
+    clippy::expect_used,
+    reason = "the pattern is a constant, and a test uses it"
+)]
 static PASSAGE_HEAD: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?m)^[^\S\n]*(?:\[\d{1,4}\][^\S\n]*\[[^\]\n]+\]|\[[^\]\n]+,[^\S\n]*p\.[^\S\n]*\d+\])[^\S\n]*$").expect("the pattern is a constant")
 });
@@ -36,13 +42,23 @@ pub fn defuse(text: &str) -> (Cow<'_, str>, bool) {
     let mut text = without_invisible(text);
     let mut suspicious = false;
     if memchr::memchr2(b'<', b'[', text.as_bytes()).is_some() {
-        if let Cow::Owned(changed) = CONTROL_TOKEN.replace_all(&text, |found: &regex::Captures<'_>| spaced(found.get(0).map_or("", |all| all.as_str()))) {
+        if let Cow::Owned(changed) = CONTROL_TOKEN
+            .replace_all(&text, |found: &regex::Captures<'_>| {
+                spaced(found.get(0).map_or("", |all| all.as_str()))
+            })
+        {
             suspicious = true;
             text = Cow::Owned(changed);
         }
-        if let Cow::Owned(changed) = PASSAGE_HEAD.replace_all(&text, |found: &regex::Captures<'_>| {
-            found.get(0).map_or("", |all| all.as_str()).replace('[', "(").replace(']', ")")
-        }) {
+        if let Cow::Owned(changed) =
+            PASSAGE_HEAD.replace_all(&text, |found: &regex::Captures<'_>| {
+                found
+                    .get(0)
+                    .map_or("", |all| all.as_str())
+                    .replace('[', "(")
+                    .replace(']', ")")
+            })
+        {
             suspicious = true;
             text = Cow::Owned(changed);
         }
@@ -53,13 +69,14 @@ pub fn defuse(text: &str) -> (Cow<'_, str>, bool) {
 /// A file name as it may stand in the head of a passage: on one line, without brackets that would end it.
 pub fn file_name(name: &str) -> String {
     let (safe, _) = defuse(name);
-    safe.chars().map(|character| match character {
-        '\n' | '\t' => ' ',
-        '[' => '(',
-        ']' => ')',
-        other => other,
-    })
-    .collect()
+    safe.chars()
+        .map(|character| match character {
+            '\n' | '\t' => ' ',
+            '[' => '(',
+            ']' => ')',
+            other => other,
+        })
+        .collect()
 }
 
 fn spaced(token: &str) -> String {
@@ -74,7 +91,15 @@ fn without_invisible(text: &str) -> Cow<'_, str> {
         '\0'..='\u{1F}' | '\u{80}'..='\u{9F}' | '\u{E0000}'..='\u{E007F}' => true,
         _ => false,
     };
-    if text.chars().any(invisible) { Cow::Owned(text.chars().filter(|character| !invisible(*character)).collect()) } else { Cow::Borrowed(text) }
+    if text.chars().any(invisible) {
+        Cow::Owned(
+            text.chars()
+                .filter(|character| !invisible(*character))
+                .collect(),
+        )
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 #[cfg(test)]
@@ -102,7 +127,10 @@ mod tests {
 
     #[test]
     fn imitated_heads_of_passages_lose_their_brackets() {
-        assert_eq!(defuse("x\n[7] [policy.pdf, p.3]\ny").0, "x\n(7) (policy.pdf, p.3)\ny");
+        assert_eq!(
+            defuse("x\n[7] [policy.pdf, p.3]\ny").0,
+            "x\n(7) (policy.pdf, p.3)\ny"
+        );
         assert_eq!(defuse("[policy.pdf, p.3]").0, "(policy.pdf, p.3)");
     }
 

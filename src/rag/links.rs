@@ -17,7 +17,9 @@ pub struct Signer {
 
 impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Signer").field("ttl", &self.ttl).finish_non_exhaustive()
+        f.debug_struct("Signer")
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
     }
 }
 
@@ -40,12 +42,18 @@ impl Signer {
                 random
             }
         };
-        Ok(Self { secret, ttl: settings.ttl })
+        Ok(Self {
+            secret,
+            ttl: settings.ttl,
+        })
     }
 
     /// The links of an answer to a client that knows the gateway by `base`.
     pub fn links(&self, base: &str) -> Links {
-        Links { signer: self.clone(), base: base.trim_end_matches('/').to_owned() }
+        Links {
+            signer: self.clone(),
+            base: base.trim_end_matches('/').to_owned(),
+        }
     }
 
     /// Whether `signature` opens the file until `expires` (Unix seconds), and that is still to come.
@@ -53,16 +61,24 @@ impl Signer {
         if expires <= openai::unix_seconds() {
             return false;
         }
-        let Some(presented) = from_hex(signature) else { return false };
-        self.mac(file_id, expires).is_some_and(|mac| mac.verify_slice(&presented).is_ok())
+        let Some(presented) = from_hex(signature) else {
+            return false;
+        };
+        self.mac(file_id, expires)
+            .is_some_and(|mac| mac.verify_slice(&presented).is_ok())
     }
 
     fn sign(&self, file_id: i64, expires: u64) -> String {
-        let bytes = self.mac(file_id, expires).map(|mac| mac.finalize().into_bytes()).unwrap_or_default();
-        bytes.iter().fold(String::with_capacity(64), |mut out, byte| {
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
+        let bytes = self
+            .mac(file_id, expires)
+            .map(|mac| mac.finalize().into_bytes())
+            .unwrap_or_default();
+        bytes
+            .iter()
+            .fold(String::with_capacity(64), |mut out, byte| {
+                let _ = write!(out, "{byte:02x}");
+                out
+            })
     }
 
     fn mac(&self, file_id: i64, expires: u64) -> Option<Hmac<Sha256>> {
@@ -80,7 +96,10 @@ impl Links {
         }
         let expires = openai::unix_seconds().saturating_add(self.signer.ttl.as_secs());
         let signature = self.signer.sign(document.file_id, expires);
-        let mut link = format!("{}/sources/{}?expires={expires}&signature={signature}", self.base, document.file_id);
+        let mut link = format!(
+            "{}/sources/{}?expires={expires}&signature={signature}",
+            self.base, document.file_id
+        );
         if let Some(page) = document.page_start {
             let _ = write!(link, "#page={page}");
         }
@@ -90,7 +109,11 @@ impl Links {
 
 /// The document's own address, when it has one that a browser may follow.
 fn own_address(document: &Source) -> Option<String> {
-    let address = document.external_metadata.as_ref()?.get("external_url")?.as_str()?;
+    let address = document
+        .external_metadata
+        .as_ref()?
+        .get("external_url")?
+        .as_str()?;
     let url = Url::parse(address).ok()?;
     (matches!(url.scheme(), "http" | "https") && url.has_host()).then(|| url.to_string())
 }
@@ -99,7 +122,10 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     if text.len() != 64 || !text.is_ascii() {
         return None;
     }
-    (0..64).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+    (0..64)
+        .step_by(2)
+        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -109,18 +135,31 @@ mod tests {
     use super::*;
 
     fn signer(secret: &str) -> Signer {
-        Signer::new(&config::Links { secret: Some(config::Secret::new(secret)), ttl: Duration::from_secs(60) }).unwrap()
+        Signer::new(&config::Links {
+            secret: Some(config::Secret::new(secret)),
+            ttl: Duration::from_secs(60),
+        })
+        .unwrap()
     }
 
     fn document(metadata: Option<serde_json::Value>) -> Source {
-        Source { file_id: 512, page_start: Some(3), external_metadata: metadata, ..Source::default() }
+        Source {
+            file_id: 512,
+            page_start: Some(3),
+            external_metadata: metadata,
+            ..Source::default()
+        }
     }
 
     #[test]
     fn a_signed_link_opens_its_file_and_no_other() {
         let signer = signer("s");
-        let link = Url::parse(&signer.links("https://gateway.example/").to(&document(None))).unwrap();
-        assert_eq!((link.path(), link.fragment()), ("/sources/512", Some("page=3")));
+        let link =
+            Url::parse(&signer.links("https://gateway.example/").to(&document(None))).unwrap();
+        assert_eq!(
+            (link.path(), link.fragment()),
+            ("/sources/512", Some("page=3"))
+        );
         let query: std::collections::HashMap<_, _> = link.query_pairs().into_owned().collect();
         let expires: u64 = query["expires"].parse().unwrap();
         let signature = &query["signature"];
@@ -128,7 +167,11 @@ mod tests {
         assert!(signer.opens(512, expires, signature));
         assert!(!signer.opens(513, expires, signature));
         assert!(!signer.opens(512, expires + 1, signature));
-        assert!(!signer.opens(512, expires, &signature.replace(|c: char| c.is_ascii_digit(), "0")));
+        assert!(!signer.opens(
+            512,
+            expires,
+            &signature.replace(|c: char| c.is_ascii_digit(), "0")
+        ));
         assert!(!signer.opens(512, expires, ""));
         assert!(!super::tests::signer("other").opens(512, expires, signature));
     }
@@ -143,9 +186,23 @@ mod tests {
     #[test]
     fn a_documents_own_address_is_used_when_a_browser_may_follow_it() {
         let links = signer("s").links("http://gateway");
-        assert_eq!(links.to(&document(Some(json!({"external_url": "https://drive.example/a b"})))), "https://drive.example/a%20b");
-        for bad in [json!({"external_url": "javascript:alert(1)"}), json!({"external_url": null}), json!({}), json!({"external_url": "file:///etc/passwd"})] {
-            assert!(links.to(&document(Some(bad))).starts_with("http://gateway/sources/512?"));
+        assert_eq!(
+            links.to(&document(Some(
+                json!({"external_url": "https://drive.example/a b"})
+            ))),
+            "https://drive.example/a%20b"
+        );
+        for bad in [
+            json!({"external_url": "javascript:alert(1)"}),
+            json!({"external_url": null}),
+            json!({}),
+            json!({"external_url": "file:///etc/passwd"}),
+        ] {
+            assert!(
+                links
+                    .to(&document(Some(bad)))
+                    .starts_with("http://gateway/sources/512?")
+            );
         }
     }
 }

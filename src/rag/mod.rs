@@ -170,7 +170,11 @@ impl Job {
     /// How the request is answered: the settings, unless a rule says that it is not searched for.
     pub fn mode(&self) -> Mode {
         let skipped = skip::matching(&self.settings.skip, &self.request.messages);
-        if skipped.is_some() { Mode::Off } else { self.settings.mode }
+        if skipped.is_some() {
+            Mode::Off
+        } else {
+            self.settings.mode
+        }
     }
 
     fn cited(&self) -> Style {
@@ -178,7 +182,11 @@ impl Job {
             Citations::On => true,
             Citations::Off => false,
             Citations::Auto => {
-                !self.request.wants_json() && !matches!(self.request.tool_choice(), ToolChoice::Required | ToolChoice::Named)
+                !self.request.wants_json()
+                    && !matches!(
+                        self.request.tool_choice(),
+                        ToolChoice::Required | ToolChoice::Named
+                    )
             }
         };
         if cited { Style::Numbered } else { Style::Plain }
@@ -186,19 +194,45 @@ impl Job {
 
     /// The tokens that passages may take: what the operator allows, and what the model's window leaves.
     fn passage_budget(&self) -> u32 {
-        let Some(window) = self.resolved.route.context_window else { return self.settings.passage_tokens };
-        let limit = self.request.completion_limit().and_then(|limit| u32::try_from(limit).ok());
-        let answer = limit.unwrap_or(ANSWER_RESERVE).max(self.resolved.route.min_completion_tokens);
-        let conversation: u32 = self.request.messages.iter().map(|message| tokens::estimate(&message.text()).saturating_add(8)).sum();
-        let tools = self.request.object().value("tools").map_or(0, |tools| u32::try_from(tools.bytes().len() / 3).unwrap_or(u32::MAX));
-        let left = window.saturating_sub(answer).saturating_sub(conversation).saturating_sub(tools).saturating_sub(100);
+        let Some(window) = self.resolved.route.context_window else {
+            return self.settings.passage_tokens;
+        };
+        let limit = self
+            .request
+            .completion_limit()
+            .and_then(|limit| u32::try_from(limit).ok());
+        let answer = limit
+            .unwrap_or(ANSWER_RESERVE)
+            .max(self.resolved.route.min_completion_tokens);
+        let conversation: u32 = self
+            .request
+            .messages
+            .iter()
+            .map(|message| tokens::estimate(&message.text()).saturating_add(8))
+            .sum();
+        let tools = self.request.object().value("tools").map_or(0, |tools| {
+            u32::try_from(tools.bytes().len() / 3).unwrap_or(u32::MAX)
+        });
+        let left = window
+            .saturating_sub(answer)
+            .saturating_sub(conversation)
+            .saturating_sub(tools)
+            .saturating_sub(100);
         self.settings.passage_tokens.min(left)
     }
 
     fn body(&self, route: &Route) -> Bytes {
         let minimum = u64::from(route.min_completion_tokens);
-        let low = |key: &&str| self.request.object().read_value::<u64>(key).is_some_and(|limit| limit < minimum);
-        let limits: Vec<&str> = ["max_completion_tokens", "max_tokens"].into_iter().filter(low).collect();
+        let low = |key: &&str| {
+            self.request
+                .object()
+                .read_value::<u64>(key)
+                .is_some_and(|limit| limit < minimum)
+        };
+        let limits: Vec<&str> = ["max_completion_tokens", "max_tokens"]
+            .into_iter()
+            .filter(low)
+            .collect();
         if limits.is_empty() {
             return self.request.body(&route.model);
         }
@@ -229,7 +263,9 @@ impl Pipeline {
         job.request.remove_own_annotations();
         match job.mode() {
             Mode::Off => self.relay(&job, None).await,
-            Mode::Inject | Mode::Tool if job.request.stream && job.options.events => Ok(self.narrate(job)),
+            Mode::Inject | Mode::Tool if job.request.stream && job.options.events => {
+                Ok(self.narrate(job))
+            }
             Mode::Inject | Mode::Tool => {
                 let grounded = self.ground(&mut job).await?;
                 self.relay(&job, Some(grounded)).await
@@ -246,7 +282,9 @@ impl Pipeline {
             refused: false,
         };
         let Some(text) = self.query(job, &mut grounded.report).await else {
-            grounded.report.warnings.push("nothing was searched for: the conversation has no text of a user".to_owned());
+            grounded.report.warnings.push(
+                "nothing was searched for: the conversation has no text of a user".to_owned(),
+            );
             return Ok(grounded);
         };
         let query = search_query(job, text.clone());
@@ -257,9 +295,15 @@ impl Pipeline {
         grounded.report.searches += 1;
         let found = match found {
             Ok(found) => found,
-            Err(error) if job.settings.on_search_error == OnSearchError::Answer && may_answer_without(&error) => {
+            Err(error)
+                if job.settings.on_search_error == OnSearchError::Answer
+                    && may_answer_without(&error) =>
+            {
                 warn!(error = %error, "search failed; the model answers without context");
-                grounded.report.warnings.push("search failed, so this answer is not grounded in documents".to_owned());
+                grounded
+                    .report
+                    .warnings
+                    .push("search failed, so this answer is not grounded in documents".to_owned());
                 return Ok(grounded);
             }
             Err(error) => return Err(error.into()),
@@ -273,9 +317,13 @@ impl Pipeline {
         };
         grounded.report.selection.add(found.passages, &bounds);
         for chunk in &grounded.report.selection.suspicious {
-            grounded.report.warnings.push(format!("passage {chunk} held control tokens or imitated a passage; they were defused"));
+            grounded.report.warnings.push(format!(
+                "passage {chunk} held control tokens or imitated a passage; they were defused"
+            ));
         }
-        if grounded.report.selection.sources.is_empty() && job.settings.on_no_results == OnNoResults::Refuse {
+        if grounded.report.selection.sources.is_empty()
+            && job.settings.on_no_results == OnNoResults::Refuse
+        {
             grounded.refused = true;
             return Ok(grounded);
         }
@@ -305,7 +353,10 @@ impl Pipeline {
                 match self.rewritten(job).await {
                     Some(rewritten) => Some(rewritten),
                     None => {
-                        report.warnings.push("the query could not be rewritten; the last message was searched for".to_owned());
+                        report.warnings.push(
+                            "the query could not be rewritten; the last message was searched for"
+                                .to_owned(),
+                        );
                         Some(last)
                     }
                 }
@@ -322,7 +373,10 @@ impl Pipeline {
             "messages": [value_of(&system), value_of(&user)],
             "temperature": 0,
         }));
-        let call = Call { body: body.bytes().clone(), ..job.call(&resolved.route) };
+        let call = Call {
+            body: body.bytes().clone(),
+            ..job.call(&resolved.route)
+        };
         let (_, answer) = match self.client.whole(&call).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -331,7 +385,11 @@ impl Pipeline {
             }
         };
         let choices = answer.value("choices")?.items()?;
-        let message = choices.first().and_then(Object::parse)?.value("message").cloned()?;
+        let message = choices
+            .first()
+            .and_then(Object::parse)?
+            .value("message")
+            .cloned()?;
         let text = Message::read(message)?.text();
         let query = text.trim().trim_matches('"').trim();
         (!query.is_empty() && query.len() < 4000).then(|| query.to_owned())
@@ -339,23 +397,47 @@ impl Pipeline {
 
     /// Sends the request on and gives the answer back, with what grounding adds.
     async fn relay(&self, job: &Job, grounded: Option<Grounded>) -> Result<Answer, Error> {
-        let mut timings = Timings { search: grounded.as_ref().and_then(|grounded| grounded.search), upstream: None };
+        let mut timings = Timings {
+            search: grounded.as_ref().and_then(|grounded| grounded.search),
+            upstream: None,
+        };
         if let Some(grounded) = grounded.as_ref().filter(|grounded| grounded.refused) {
             return Ok(refuse(job, grounded, timings));
         }
-        let links = grounded.as_ref().filter(|grounded| grounded.style == Style::Numbered).map(|_| self.signer.links(&job.base));
+        let links = grounded
+            .as_ref()
+            .filter(|grounded| grounded.style == Style::Numbered)
+            .map(|_| self.signer.links(&job.base));
         if job.request.stream {
-            let ((head, events), route) = self.deliver(job, |client, call| Box::pin(client.stream(call))).await?;
+            let ((head, events), route) = self
+                .deliver(job, |client, call| Box::pin(client.stream(call)))
+                .await?;
             timings.upstream = Some(head.latency);
             let name = route.upstream.name();
             let progress = Arc::clone(&job.progress);
-            let mut outgoing = Outgoing::new(Family::Chat, name, &route.model, progress, timings, job.request.include_usage);
+            let mut outgoing = Outgoing::new(
+                Family::Chat,
+                name,
+                &route.model,
+                progress,
+                timings,
+                job.request.include_usage,
+            );
             if let Some(grounded) = grounded {
-                outgoing = outgoing.grounded(Grounding { report: grounded.report, links, told: false });
+                outgoing = outgoing.grounded(Grounding {
+                    report: grounded.report,
+                    links,
+                    told: false,
+                });
             }
-            return Ok(Answer::Stream(meta(route, head, timings), Relay::new(events, outgoing).boxed()));
+            return Ok(Answer::Stream(
+                meta(route, head, timings),
+                Relay::new(events, outgoing).boxed(),
+            ));
         }
-        let ((head, answer), route) = self.deliver(job, |client, call| Box::pin(client.whole(call))).await?;
+        let ((head, answer), route) = self
+            .deliver(job, |client, call| Box::pin(client.whole(call)))
+            .await?;
         timings.upstream = Some(head.latency);
         let body = match grounded {
             Some(grounded) => answer::finish(answer, grounded.report, links.as_ref()),
@@ -411,7 +493,9 @@ impl Pipeline {
                     fallbacks.next();
                     call = job.call(route);
                 }
-                (Next::Fallback, []) | (Next::GiveUp, _) if attempts.used_up() => return Err(Error::Exhausted(error)),
+                (Next::Fallback, []) | (Next::GiveUp, _) if attempts.used_up() => {
+                    return Err(Error::Exhausted(error));
+                }
                 (Next::Fallback, []) | (Next::GiveUp, _) => return Err(error.into()),
             }
         }
@@ -420,7 +504,10 @@ impl Pipeline {
 
 /// Whether an answer without context is better than none: not where the caller asked for what it may not see.
 fn may_answer_without(error: &retrieval::Error) -> bool {
-    !matches!(error, retrieval::Error::Scope { .. } | retrieval::Error::Query { .. })
+    !matches!(
+        error,
+        retrieval::Error::Scope { .. } | retrieval::Error::Query { .. }
+    )
 }
 
 fn search_query(job: &Job, text: String) -> SearchQuery {
@@ -453,8 +540,15 @@ fn meta(route: &Route, head: Head, timings: Timings) -> Meta {
 
 /// The fixed sentence, as an answer in the form that the client asked for.
 fn refuse(job: &Job, grounded: &Grounded, timings: Timings) -> Answer {
-    let identity = job.progress.identity.get_or_init(|| Identity::new(&job.request.model)).clone();
-    let meta = Meta { timings, ..Meta::default() };
+    let identity = job
+        .progress
+        .identity
+        .get_or_init(|| Identity::new(&job.request.model))
+        .clone();
+    let meta = Meta {
+        timings,
+        ..Meta::default()
+    };
     if !job.request.stream {
         let mut answer = answer::own(&identity, REFUSAL);
         answer.set("rag", grounded.report.to_json());
@@ -466,15 +560,25 @@ fn refuse(job: &Job, grounded: &Grounded, timings: Timings) -> Answer {
             "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}],
         })
     };
-    let mut first = Object::parse(&Json::of(&chunk(json!({"role": "assistant", "content": REFUSAL}), None))).unwrap_or_else(Object::empty);
+    let mut first = Object::parse(&Json::of(&chunk(
+        json!({"role": "assistant", "content": REFUSAL}),
+        None,
+    )))
+    .unwrap_or_else(Object::empty);
     first.set("rag", grounded.report.to_json());
     let last = Json::of(&chunk(json!({}), Some("stop")));
-    let mut pieces = vec![Ok(sse::encode::data(first.to_json().bytes())), Ok(sse::encode::data(last.bytes()))];
+    let mut pieces = vec![
+        Ok(sse::encode::data(first.to_json().bytes())),
+        Ok(sse::encode::data(last.bytes())),
+    ];
     if job.request.include_usage {
         let mut usage = chunk(json!({}), None);
         if let Some(usage) = usage.as_object_mut() {
             usage.insert("choices".to_owned(), json!([]));
-            usage.insert("usage".to_owned(), json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}));
+            usage.insert(
+                "usage".to_owned(),
+                json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}),
+            );
         }
         pieces.push(Ok(sse::encode::data(Json::of(&usage).bytes())));
     }

@@ -84,7 +84,11 @@ impl Selection {
         for passage in found {
             if let Some(reason) = refuse(&passage, bounds) {
                 self.drop(&passage, reason);
-            } else if let Some(known) = self.sources.iter().find(|source| source.passage.chunk_id == passage.chunk_id) {
+            } else if let Some(known) = self
+                .sources
+                .iter()
+                .find(|source| source.passage.chunk_id == passage.chunk_id)
+            {
                 brought.push(known.index);
             } else {
                 candidates.push(passage);
@@ -106,19 +110,34 @@ impl Selection {
 
     /// The passages as they stand in the prompt, a blank line between.
     pub fn context(&self, style: Style) -> String {
-        let blocks: Vec<String> = self.sources.iter().map(|source| source.block(style)).collect();
+        let blocks: Vec<String> = self
+            .sources
+            .iter()
+            .map(|source| source.block(style))
+            .collect();
         blocks.join("\n\n")
     }
 
     fn drop(&mut self, passage: &Passage, reason: Reason) {
-        self.dropped.push(Dropped { chunk_id: passage.chunk_id.clone(), reason });
+        self.dropped.push(Dropped {
+            chunk_id: passage.chunk_id.clone(),
+            reason,
+        });
     }
 
     /// Leaves out what stands in another passage; the passage that holds it takes its place, since it holds the better text.
-    fn without_contained(&mut self, candidates: Vec<Passage>, brought: &mut Vec<usize>) -> Vec<Passage> {
+    fn without_contained(
+        &mut self,
+        candidates: Vec<Passage>,
+        brought: &mut Vec<usize>,
+    ) -> Vec<Passage> {
         let mut kept: Vec<Passage> = Vec::with_capacity(candidates.len());
         for passage in candidates {
-            if let Some(known) = self.sources.iter().find(|source| holds(&source.passage, &passage)) {
+            if let Some(known) = self
+                .sources
+                .iter()
+                .find(|source| holds(&source.passage, &passage))
+            {
                 brought.push(known.index);
                 self.drop(&passage, Reason::Duplicate);
             } else if kept.iter().any(|other| holds(other, &passage)) {
@@ -146,7 +165,11 @@ impl Selection {
     fn pack(&mut self, passage: Passage, bounds: &Bounds<'_>) -> Option<usize> {
         let index = self.sources.len() + 1;
         let (text, suspicious) = defuse::defuse(passage.content.trim());
-        let mut source = Source { index, prompt_text: text.into_owned(), passage };
+        let mut source = Source {
+            index,
+            prompt_text: text.into_owned(),
+            passage,
+        };
         let left = bounds.budget.saturating_sub(self.tokens);
         let block = source.block(bounds.style);
         if !tokens::fits(&block, left) {
@@ -160,7 +183,9 @@ impl Selection {
         if suspicious {
             self.suspicious.push(source.passage.chunk_id.clone());
         }
-        self.tokens = self.tokens.saturating_add(tokens::estimate(&source.block(bounds.style)));
+        self.tokens = self
+            .tokens
+            .saturating_add(tokens::estimate(&source.block(bounds.style)));
         self.sources.push(source);
         Some(index)
     }
@@ -193,19 +218,25 @@ impl Source {
 fn refuse(passage: &Passage, bounds: &Bounds<'_>) -> Option<Reason> {
     // The scope comes first: of a passage outside it not even its faults are this caller's business, but its id is listed so that an operator
     // can see that search returned too much.
-    if !bounds.scope.holds(passage.workspace.as_ref().map(|workspace| workspace.id)) {
+    if !bounds
+        .scope
+        .holds(passage.workspace.as_ref().map(|workspace| workspace.id))
+    {
         return Some(Reason::Scope);
     }
     if passage.content.trim().is_empty() {
         return Some(Reason::Empty);
     }
     let relevance = passage.scores.relevance;
-    relevance.is_some_and(|relevance| relevance < bounds.min_relevance).then_some(Reason::Relevance)
+    relevance
+        .is_some_and(|relevance| relevance < bounds.min_relevance)
+        .then_some(Reason::Relevance)
 }
 
 fn holds(larger: &Passage, smaller: &Passage) -> bool {
     let (larger, smaller) = (larger.content.trim(), smaller.content.trim());
-    larger.len() >= smaller.len() && memchr::memmem::find(larger.as_bytes(), smaller.as_bytes()).is_some()
+    larger.len() >= smaller.len()
+        && memchr::memmem::find(larger.as_bytes(), smaller.as_bytes()).is_some()
 }
 
 /// The longest beginning of `text` that is estimated at `budget` tokens, never cut inside a word.
@@ -213,7 +244,12 @@ fn cut(text: &str, budget: u32) -> String {
     let mut kept = 0;
     for (at, word) in words(text) {
         let end = at + word.len();
-        if kept > 0 && !tokens::fits(text.get(..end).unwrap_or_default(), budget.saturating_sub(1)) {
+        if kept > 0
+            && !tokens::fits(
+                text.get(..end).unwrap_or_default(),
+                budget.saturating_sub(1),
+            )
+        {
             break;
         }
         kept = end;
@@ -223,8 +259,12 @@ fn cut(text: &str, budget: u32) -> String {
 
 /// The words of a text with where they begin; text without spaces is one word a character.
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.split_inclusive(|character: char| character.is_whitespace() || (!character.is_ascii() && !character.is_alphabetic()) || is_ideograph(character))
-        .map(move |word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
+    text.split_inclusive(|character: char| {
+        character.is_whitespace()
+            || (!character.is_ascii() && !character.is_alphabetic())
+            || is_ideograph(character)
+    })
+    .map(move |word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
 }
 
 fn is_ideograph(character: char) -> bool {
@@ -246,9 +286,20 @@ mod tests {
             chunk_id: id.into(),
             content: content.into(),
             score: 1.0,
-            scores: Scores { relevance: Some(0.5), ..Scores::default() },
-            source: Document { file_id: 1, filename: "policy.pdf".into(), page_start: Some(3), ..Document::default() },
-            workspace: Some(Workspace { id: WorkspaceId(42), name: "w".into() }),
+            scores: Scores {
+                relevance: Some(0.5),
+                ..Scores::default()
+            },
+            source: Document {
+                file_id: 1,
+                filename: "policy.pdf".into(),
+                page_start: Some(3),
+                ..Document::default()
+            },
+            workspace: Some(Workspace {
+                id: WorkspaceId(42),
+                name: "w".into(),
+            }),
             image: None,
             bboxes: None,
         }
@@ -256,35 +307,71 @@ mod tests {
 
     fn select(found: Vec<Passage>, budget: u32) -> Selection {
         let mut selection = Selection::default();
-        let bounds = Bounds { scope: &Scope::Every, min_relevance: 0.0, budget, style: Style::Plain };
+        let bounds = Bounds {
+            scope: &Scope::Every,
+            min_relevance: 0.0,
+            budget,
+            style: Style::Plain,
+        };
         selection.add(found, &bounds);
         selection
     }
 
     fn reasons(selection: &Selection) -> Vec<(&str, Reason)> {
-        selection.dropped.iter().map(|dropped| (dropped.chunk_id.as_str(), dropped.reason)).collect()
+        selection
+            .dropped
+            .iter()
+            .map(|dropped| (dropped.chunk_id.as_str(), dropped.reason))
+            .collect()
     }
 
     #[test]
     fn the_context_is_written_as_in_the_guides() {
-        let selection = select(vec![passage("a", "Five years."), passage("b", "Then deleted.")], 1000);
-        assert_eq!(selection.context(Style::Plain), "[policy.pdf, p.3]\nFive years.\n\n[policy.pdf, p.3]\nThen deleted.");
-        assert_eq!(selection.context(Style::Numbered), "[1] [policy.pdf, p.3]\nFive years.\n\n[2] [policy.pdf, p.3]\nThen deleted.");
+        let selection = select(
+            vec![passage("a", "Five years."), passage("b", "Then deleted.")],
+            1000,
+        );
+        assert_eq!(
+            selection.context(Style::Plain),
+            "[policy.pdf, p.3]\nFive years.\n\n[policy.pdf, p.3]\nThen deleted."
+        );
+        assert_eq!(
+            selection.context(Style::Numbered),
+            "[1] [policy.pdf, p.3]\nFive years.\n\n[2] [policy.pdf, p.3]\nThen deleted."
+        );
     }
 
     #[test]
     fn a_passage_without_a_page_has_only_its_name() {
         let mut unpaged = passage("a", "x");
         unpaged.source.page_start = None;
-        assert_eq!(select(vec![unpaged], 100).context(Style::Plain), "[policy.pdf]\nx");
+        assert_eq!(
+            select(vec![unpaged], 100).context(Style::Plain),
+            "[policy.pdf]\nx"
+        );
     }
 
     #[test]
     fn what_stands_in_another_passage_is_dropped_and_the_larger_takes_its_place() {
-        let selection = select(vec![passage("small", "five years"), passage("other", "x"), passage("large", "kept for five years."), passage("twin", "x")], 1000);
-        let ids: Vec<&str> = selection.sources.iter().map(|source| source.passage.chunk_id.as_str()).collect();
+        let selection = select(
+            vec![
+                passage("small", "five years"),
+                passage("other", "x"),
+                passage("large", "kept for five years."),
+                passage("twin", "x"),
+            ],
+            1000,
+        );
+        let ids: Vec<&str> = selection
+            .sources
+            .iter()
+            .map(|source| source.passage.chunk_id.as_str())
+            .collect();
         assert_eq!(ids, ["large", "other"]);
-        assert_eq!(reasons(&selection), [("small", Reason::Duplicate), ("twin", Reason::Duplicate)]);
+        assert_eq!(
+            reasons(&selection),
+            [("small", Reason::Duplicate), ("twin", Reason::Duplicate)]
+        );
     }
 
     #[test]
@@ -294,13 +381,19 @@ mod tests {
         assert_eq!(reasons(&selection), [("b", Reason::Budget)]);
         let text = &selection.sources[0].prompt_text;
         assert!(text.ends_with("word") && text.len() < 200, "{text}");
-        assert_eq!(selection.sources[0].passage.content, long, "the source keeps its text as found");
+        assert_eq!(
+            selection.sources[0].passage.content, long,
+            "the source keeps its text as found"
+        );
     }
 
     #[test]
     fn what_is_outside_the_scope_empty_or_irrelevant_is_dropped() {
         let mut outside = passage("outside", "secret");
-        outside.workspace = Some(Workspace { id: WorkspaceId(7), name: "x".into() });
+        outside.workspace = Some(Workspace {
+            id: WorkspaceId(7),
+            name: "x".into(),
+        });
         let mut nowhere = passage("nowhere", "secret");
         nowhere.workspace = None;
         let mut weak = passage("weak", "x");
@@ -310,20 +403,38 @@ mod tests {
 
         let scope = Scope::Only(BTreeSet::from([WorkspaceId(42)]));
         let mut selection = Selection::default();
-        let bounds = Bounds { scope: &scope, min_relevance: 0.3, budget: 1000, style: Style::Plain };
-        selection.add(vec![outside, nowhere, weak, unknown, passage("empty", " \n")], &bounds);
+        let bounds = Bounds {
+            scope: &scope,
+            min_relevance: 0.3,
+            budget: 1000,
+            style: Style::Plain,
+        };
+        selection.add(
+            vec![outside, nowhere, weak, unknown, passage("empty", " \n")],
+            &bounds,
+        );
 
         assert_eq!(selection.sources.len(), 1);
         assert_eq!(
             reasons(&selection),
-            [("outside", Reason::Scope), ("nowhere", Reason::Scope), ("weak", Reason::Relevance), ("empty", Reason::Empty)]
+            [
+                ("outside", Reason::Scope),
+                ("nowhere", Reason::Scope),
+                ("weak", Reason::Relevance),
+                ("empty", Reason::Empty)
+            ]
         );
     }
 
     #[test]
     fn a_passage_keeps_its_number_when_it_is_found_again() {
         let mut selection = select(vec![passage("a", "one"), passage("b", "two")], 1000);
-        let bounds = Bounds { scope: &Scope::Every, min_relevance: 0.0, budget: 1000, style: Style::Plain };
+        let bounds = Bounds {
+            scope: &Scope::Every,
+            min_relevance: 0.0,
+            budget: 1000,
+            style: Style::Plain,
+        };
         let brought = selection.add(vec![passage("c", "three"), passage("b", "two")], &bounds);
         assert_eq!(brought, [2, 3]);
         assert_eq!(selection.sources.len(), 3);

@@ -10,7 +10,11 @@ const EARLIER_LIMIT: usize = 400;
 
 /// The text of the last user message; `None` when there is no such text (no user message, or images only).
 pub fn last_user(messages: &[Message]) -> Option<String> {
-    let text = messages.iter().rev().find(|message| message.role == "user")?.text();
+    let text = messages
+        .iter()
+        .rev()
+        .find(|message| message.role == "user")?
+        .text();
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
 }
@@ -19,8 +23,14 @@ pub fn last_user(messages: &[Message]) -> Option<String> {
 /// is the oldest.
 pub fn conversation(messages: &[Message]) -> Option<String> {
     let question = last_user(messages)?;
-    let last = messages.iter().rposition(|message| message.role == "user")?;
-    let earlier = messages.iter().take(last).rev().filter(|message| message.role == "user" || message.role == "assistant");
+    let last = messages
+        .iter()
+        .rposition(|message| message.role == "user")?;
+    let earlier = messages
+        .iter()
+        .take(last)
+        .rev()
+        .filter(|message| message.role == "user" || message.role == "assistant");
     let mut query = question;
     for message in earlier.take(CONVERSATION_MESSAGES) {
         let text: String = message.text().trim().chars().take(EARLIER_LIMIT).collect();
@@ -35,9 +45,17 @@ pub fn conversation(messages: &[Message]) -> Option<String> {
 /// The request that asks a model to reword the conversation as one search query.
 pub fn rewriting_prompt(messages: &[Message]) -> Option<[Message; 2]> {
     last_user(messages)?;
-    let said = messages.iter().filter(|message| message.role == "user" || message.role == "assistant");
+    let said = messages
+        .iter()
+        .filter(|message| message.role == "user" || message.role == "assistant");
     let lines: Vec<String> = said
-        .map(|message| format!("{}: {}", message.role, message.text().trim().chars().take(2000).collect::<String>()))
+        .map(|message| {
+            format!(
+                "{}: {}",
+                message.role,
+                message.text().trim().chars().take(2000).collect::<String>()
+            )
+        })
         .collect();
     let recent = lines.len().saturating_sub(CONVERSATION_MESSAGES + 1);
     let transcript = lines.get(recent..).unwrap_or_default().join("\n");
@@ -57,7 +75,11 @@ mod tests {
 
     #[test]
     fn the_last_user_message_is_the_query() {
-        let messages = [Message::new("user", "old"), Message::new("user", " What now? "), Message::new("assistant", "well")];
+        let messages = [
+            Message::new("user", "old"),
+            Message::new("user", " What now? "),
+            Message::new("assistant", "well"),
+        ];
         assert_eq!(last_user(&messages).as_deref(), Some("What now?"));
         assert_eq!(last_user(&[Message::new("system", "x")]), None);
         assert_eq!(last_user(&[Message::new("user", "  ")]), None);
@@ -65,8 +87,14 @@ mod tests {
 
     #[test]
     fn a_conversation_query_begins_with_the_question() {
-        let messages =
-            [Message::new("user", "Who runs support?"), Message::new("assistant", "The desk in Lyon."), Message::new("user", "And at night?")];
-        assert_eq!(conversation(&messages).as_deref(), Some("And at night?\nThe desk in Lyon.\nWho runs support?"));
+        let messages = [
+            Message::new("user", "Who runs support?"),
+            Message::new("assistant", "The desk in Lyon."),
+            Message::new("user", "And at night?"),
+        ];
+        assert_eq!(
+            conversation(&messages).as_deref(),
+            Some("And at night?\nThe desk in Lyon.\nWho runs support?")
+        );
     }
 }

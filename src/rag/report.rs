@@ -42,7 +42,15 @@ pub struct Timings {
 impl Report {
     /// An empty report.
     pub fn new(mode: Mode, sources: Sources) -> Self {
-        Self { mode, queries: Vec::new(), selection: Selection::default(), sources, searches: 0, cached: 0, warnings: Vec::new() }
+        Self {
+            mode,
+            queries: Vec::new(),
+            selection: Selection::default(),
+            sources,
+            searches: 0,
+            cached: 0,
+            warnings: Vec::new(),
+        }
     }
 
     /// The whole object.
@@ -58,7 +66,12 @@ impl Report {
         }
         let sources = match self.sources {
             Sources::None => Vec::new(),
-            Sources::Full | Sources::Reference => self.selection.sources.iter().map(|source| self.source(source)).collect(),
+            Sources::Full | Sources::Reference => self
+                .selection
+                .sources
+                .iter()
+                .map(|source| self.source(source))
+                .collect(),
         };
         Json::of(&Whole {
             mode: self.mode,
@@ -95,8 +108,16 @@ impl Report {
 impl Timings {
     /// `search;dur=84.1, upstream;dur=412.0`: the `Server-Timing` header (W3C), in milliseconds.
     pub fn header(&self) -> Option<String> {
-        let entry = |name: &str, time: Option<Duration>| time.map(|time| format!("{name};dur={:.1}", milliseconds(time)));
-        let entries: Vec<String> = [entry("search", self.search), entry("upstream", self.upstream)].into_iter().flatten().collect();
+        let entry = |name: &str, time: Option<Duration>| {
+            time.map(|time| format!("{name};dur={:.1}", milliseconds(time)))
+        };
+        let entries: Vec<String> = [
+            entry("search", self.search),
+            entry("upstream", self.upstream),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         (!entries.is_empty()).then(|| entries.join(", "))
     }
 
@@ -105,7 +126,10 @@ impl Timings {
         let mut value = Map::new();
         for (name, time) in [("search_ms", self.search), ("upstream_ms", self.upstream)] {
             if let Some(time) = time {
-                value.insert(name.to_owned(), json!((milliseconds(time) * 10.0).round() / 10.0));
+                value.insert(
+                    name.to_owned(),
+                    json!((milliseconds(time) * 10.0).round() / 10.0),
+                );
             }
         }
         Value::Object(value)

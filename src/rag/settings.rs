@@ -6,7 +6,9 @@ use http::{HeaderMap, HeaderName};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    config::{AllowOverrides, Citations, Mode, Rag, RagLayer, RelevanceScoring, SearchMode, WorkspaceId},
+    config::{
+        AllowOverrides, Citations, Mode, Rag, RagLayer, RelevanceScoring, SearchMode, WorkspaceId,
+    },
     openai::{Json, Object, chat::Invalid},
 };
 
@@ -53,8 +55,19 @@ pub struct NotAllowed {
 }
 
 const KEYS: [&str; 13] = [
-    "mode", "workspace_id", "max_results", "tag_id", "file_id", "content_type", "attribute", "search_mode", "relevance_scoring", "query",
-    "citations", "min_relevance", "events",
+    "mode",
+    "workspace_id",
+    "max_results",
+    "tag_id",
+    "file_id",
+    "content_type",
+    "attribute",
+    "search_mode",
+    "relevance_scoring",
+    "query",
+    "citations",
+    "min_relevance",
+    "events",
 ];
 
 const MODE_HEADER: HeaderName = HeaderName::from_static("x-rag-mode");
@@ -70,9 +83,14 @@ impl RagOptions {
             options.read_body(json)?;
         }
         if !options.file_id.is_empty() {
-            let other = ["workspace_id", "tag_id"].into_iter().find(|key| options.named.contains(key));
+            let other = ["workspace_id", "tag_id"]
+                .into_iter()
+                .find(|key| options.named.contains(key));
             if let Some(other) = other {
-                return Err(Invalid::value("rag.file_id", format!("`rag.file_id` excludes `rag.{other}`; send one of them")));
+                return Err(Invalid::value(
+                    "rag.file_id",
+                    format!("`rag.file_id` excludes `rag.{other}`; send one of them"),
+                ));
             }
         }
         Ok(options)
@@ -90,31 +108,54 @@ impl RagOptions {
 
     fn read_headers(&mut self, headers: &HeaderMap) -> Result<(), Invalid> {
         if let Some(text) = header(headers, &MODE_HEADER)? {
-            self.mode = Some(Mode::from_word(text).ok_or_else(|| bad(MODE_HEADER.as_str(), &words(Mode::WORDS)))?);
+            self.mode = Some(
+                Mode::from_word(text)
+                    .ok_or_else(|| bad(MODE_HEADER.as_str(), &words(Mode::WORDS)))?,
+            );
             self.name("mode");
         }
         if let Some(text) = header(headers, &WORKSPACE_HEADER)? {
-            let ids: Result<BTreeSet<_>, _> = text.split(',').map(|id| id.trim().parse().map(WorkspaceId)).collect();
-            let ids = ids.map_err(|_| bad(WORKSPACE_HEADER.as_str(), "one or more workspace numbers, such as `42,43`"))?;
+            let ids: Result<BTreeSet<_>, _> = text
+                .split(',')
+                .map(|id| id.trim().parse().map(WorkspaceId))
+                .collect();
+            let ids = ids.map_err(|_| {
+                bad(
+                    WORKSPACE_HEADER.as_str(),
+                    "one or more workspace numbers, such as `42,43`",
+                )
+            })?;
             self.workspace_id = Some(ids);
             self.name("workspace_id");
         }
         if let Some(text) = header(headers, &MAX_RESULTS_HEADER)? {
-            let number = text.parse().ok().filter(|number| (1..=100).contains(number));
-            self.max_results = Some(number.ok_or_else(|| bad(MAX_RESULTS_HEADER.as_str(), "a whole number from 1 to 100"))?);
+            let number = text
+                .parse()
+                .ok()
+                .filter(|number| (1..=100).contains(number));
+            self.max_results =
+                Some(number.ok_or_else(|| {
+                    bad(MAX_RESULTS_HEADER.as_str(), "a whole number from 1 to 100")
+                })?);
             self.name("max_results");
         }
         Ok(())
     }
 
     fn read_body(&mut self, json: &Json) -> Result<(), Invalid> {
-        let object = Object::parse(json).ok_or_else(|| Invalid::value("rag", "`rag` must be an object"))?;
+        let object =
+            Object::parse(json).ok_or_else(|| Invalid::value("rag", "`rag` must be an object"))?;
         if let Some(key) = object.duplicate_key() {
             let path = format!("rag.{key}");
-            return Err(Invalid::value(&path, format!("`{path}` stands twice; send it once")));
+            return Err(Invalid::value(
+                &path,
+                format!("`{path}` stands twice; send it once"),
+            ));
         }
         for (key, value) in object.entries() {
-            let Some(known) = KEYS.into_iter().find(|known| *known == key) else { return Err(unknown(key)) };
+            let Some(known) = KEYS.into_iter().find(|known| *known == key) else {
+                return Err(unknown(key));
+            };
             if value.is_null() {
                 continue;
             }
@@ -127,7 +168,9 @@ impl RagOptions {
     fn read_key(&mut self, key: &'static str, value: &Json) -> Result<(), Invalid> {
         match key {
             "mode" => self.mode = Some(read(key, value, &words(Mode::WORDS))?),
-            "workspace_id" => self.workspace_id = Some(ids(key, value)?.into_iter().map(WorkspaceId).collect()),
+            "workspace_id" => {
+                self.workspace_id = Some(ids(key, value)?.into_iter().map(WorkspaceId).collect())
+            }
             "max_results" => {
                 let number: u16 = read(key, value, "a whole number from 1 to 100")?;
                 if !(1..=100).contains(&number) {
@@ -140,7 +183,9 @@ impl RagOptions {
             "content_type" => self.content_type = texts(key, value)?,
             "attribute" => self.attribute = texts(key, value)?,
             "search_mode" => self.search_mode = Some(read(key, value, &words(SearchMode::WORDS))?),
-            "relevance_scoring" => self.relevance_scoring = Some(read(key, value, &words(RelevanceScoring::WORDS))?),
+            "relevance_scoring" => {
+                self.relevance_scoring = Some(read(key, value, &words(RelevanceScoring::WORDS))?)
+            }
             "query" => {
                 let text: String = read(key, value, "a text")?;
                 if text.trim().is_empty() {
@@ -216,11 +261,21 @@ fn set<T>(place: &mut T, value: Option<T>) {
 
 fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Invalid> {
     let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
-        return Err(Invalid::value(name.as_str(), format!("the header `{name}` stands twice; send it once")));
+        return Err(Invalid::value(
+            name.as_str(),
+            format!("the header `{name}` stands twice; send it once"),
+        ));
     }
-    let text = value.to_str().map_err(|_| Invalid::value(name.as_str(), format!("the header `{name}` must be plain ASCII")))?;
+    let text = value.to_str().map_err(|_| {
+        Invalid::value(
+            name.as_str(),
+            format!("the header `{name}` must be plain ASCII"),
+        )
+    })?;
     Ok(Some(text.trim()))
 }
 
@@ -263,7 +318,9 @@ fn bad(path: &str, takes: &str) -> Invalid {
 
 fn unknown(key: &str) -> Invalid {
     let path: String = format!("rag.{key}").chars().take(100).collect();
-    let close = KEYS.into_iter().max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
+    let close = KEYS
+        .into_iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
     let hint = match close.filter(|close| strsim::jaro_winkler(close, key) > 0.8) {
         Some(close) => format!("did you mean `rag.{close}`?"),
         None => format!("known keys: {}", KEYS.join(", ")),
@@ -290,9 +347,18 @@ mod tests {
         .unwrap();
         assert_eq!(options.mode, Some(Mode::Tool));
         assert_eq!(options.workspace_id, Some([WorkspaceId(42)].into()));
-        assert_eq!((options.max_results, options.tag_id, options.min_relevance), (Some(7), vec![1], Some(0.5)));
-        assert_eq!((options.content_type, options.attribute), (vec!["legal:*".to_owned()], vec!["a:b".to_owned()]));
-        assert_eq!((options.citations, options.events), (Some(Citations::Off), true));
+        assert_eq!(
+            (options.max_results, options.tag_id, options.min_relevance),
+            (Some(7), vec![1], Some(0.5))
+        );
+        assert_eq!(
+            (options.content_type, options.attribute),
+            (vec!["legal:*".to_owned()], vec!["a:b".to_owned()])
+        );
+        assert_eq!(
+            (options.citations, options.events),
+            (Some(Citations::Off), true)
+        );
     }
 
     #[test]
@@ -326,17 +392,30 @@ mod tests {
         headers.insert(MODE_HEADER, HeaderValue::from_static("off"));
         headers.insert(MAX_RESULTS_HEADER, HeaderValue::from_static("3"));
         headers.insert(WORKSPACE_HEADER, HeaderValue::from_static("42, 43"));
-        let options = RagOptions::read(Some(&Json::parse(r#"{"mode":"inject"}"#.into()).unwrap()), &headers).unwrap();
+        let options = RagOptions::read(
+            Some(&Json::parse(r#"{"mode":"inject"}"#.into()).unwrap()),
+            &headers,
+        )
+        .unwrap();
         assert_eq!(options.mode, Some(Mode::Inject));
         assert_eq!(options.max_results, Some(3));
-        assert_eq!(options.workspace_id, Some([WorkspaceId(42), WorkspaceId(43)].into()));
+        assert_eq!(
+            options.workspace_id,
+            Some([WorkspaceId(42), WorkspaceId(43)].into())
+        );
     }
 
     #[test]
     fn overrides_are_refused_by_name() {
         let options = body(r#"{"mode":"off","max_results":5}"#).unwrap();
         assert_eq!(options.allowed(&AllowOverrides::All), Ok(()));
-        assert_eq!(options.allowed(&AllowOverrides::None), Err(NotAllowed { key: "mode" }));
-        assert_eq!(options.allowed(&AllowOverrides::Only(["mode".to_owned()].into())), Err(NotAllowed { key: "max_results" }));
+        assert_eq!(
+            options.allowed(&AllowOverrides::None),
+            Err(NotAllowed { key: "mode" })
+        );
+        assert_eq!(
+            options.allowed(&AllowOverrides::Only(["mode".to_owned()].into())),
+            Err(NotAllowed { key: "max_results" })
+        );
     }
 }

@@ -29,7 +29,10 @@ const LIBRECHAT_TITLES: [&str; 5] = [
 
 /// The name of the first of `rules` that holds for the conversation.
 pub fn matching(rules: &[SkipRule], messages: &[Message]) -> Option<&'static str> {
-    let asked = messages.last().filter(|message| message.role == "user" || message.is_system())?.text();
+    let asked = messages
+        .last()
+        .filter(|message| message.role == "user" || message.is_system())?
+        .text();
     rules.iter().find_map(|rule| match rule {
         SkipRule::ChatUiTasks => chat_ui_task(&asked),
     })
@@ -39,10 +42,16 @@ fn chat_ui_task(asked: &str) -> Option<&'static str> {
     let asked = asked.trim_start();
     if let Some(task) = asked.strip_prefix("### Task:") {
         let task = task.trim_start();
-        return OPEN_WEBUI_TASKS.iter().any(|known| task.starts_with(known)).then_some("open_webui_task");
+        return OPEN_WEBUI_TASKS
+            .iter()
+            .any(|known| task.starts_with(known))
+            .then_some("open_webui_task");
     }
     let asked = asked.replace("\r\n", "\n");
-    LIBRECHAT_TITLES.iter().any(|known| asked.starts_with(known)).then_some("librechat_title")
+    LIBRECHAT_TITLES
+        .iter()
+        .any(|known| asked.starts_with(known))
+        .then_some("librechat_title")
 }
 
 #[cfg(test)]
@@ -100,6 +109,12 @@ mod tests {
 
     #[test]
     fn no_rule_means_no_skipping() {
-        assert_eq!(matching(&[], &[Message::new("user", "### Task:\nGenerate 1-3 broad tags")]), None);
+        assert_eq!(
+            matching(
+                &[],
+                &[Message::new("user", "### Task:\nGenerate 1-3 broad tags")]
+            ),
+            None
+        );
     }
 }

@@ -12,9 +12,16 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use serde_json::{Map, Value, json};
 
-use super::{Error, Progress, citations, links::Links, report::{Report, Timings}};
+use super::{
+    Error, Progress, citations,
+    links::Links,
+    report::{Report, Timings},
+};
 use crate::{
-    openai::{Identity, Json, Object, chunk::{Choice, Chunk, Family}},
+    openai::{
+        Identity, Json, Object,
+        chunk::{Choice, Chunk, Family},
+    },
     sse::{self, Event, Payload},
     upstream::{self, EventStream},
 };
@@ -58,7 +65,14 @@ struct Speaker {
 
 impl Outgoing {
     /// The way of an answer of `model` by `upstream`.
-    pub fn new(family: Family, upstream: &str, model: &str, progress: Arc<Progress>, timings: Timings, include_usage: bool) -> Self {
+    pub fn new(
+        family: Family,
+        upstream: &str,
+        model: &str,
+        progress: Arc<Progress>,
+        timings: Timings,
+        include_usage: bool,
+    ) -> Self {
         Self {
             family,
             upstream: upstream.to_owned(),
@@ -100,7 +114,9 @@ impl Outgoing {
         }
         let finished = self.choices.iter().any(|choice| choice.finished);
         if !finished {
-            return Err(Error::Upstream(upstream::Error::Truncated { upstream: self.upstream.clone() }));
+            return Err(Error::Upstream(upstream::Error::Truncated {
+                upstream: self.upstream.clone(),
+            }));
         }
         self.done = true;
         // With retrieval off, the bytes are the upstream's, its missing `[DONE]` included.
@@ -133,17 +149,27 @@ impl Outgoing {
             }));
         }
         let choices = chunk.choices.as_deref().unwrap_or_default();
-        if self.grounding.is_some() && !self.include_usage && choices.is_empty() && chunk.usage.is_some() {
+        if self.grounding.is_some()
+            && !self.include_usage
+            && choices.is_empty()
+            && chunk.usage.is_some()
+        {
             return Ok(None);
         }
         let renamed = self.rename(&chunk);
         let ended = self.watch(choices);
-        let first = !choices.is_empty() && self.grounding.as_ref().is_some_and(|grounding| !grounding.told);
+        let first = !choices.is_empty()
+            && self
+                .grounding
+                .as_ref()
+                .is_some_and(|grounding| !grounding.told);
         let closes = self.grounding.is_some() && !ended.is_empty();
         if !renamed && !first && !closes {
             return Ok(event.relayed());
         }
-        let Ok(mut object) = Object::read(data.clone()) else { return Ok(event.relayed()) };
+        let Ok(mut object) = Object::read(data.clone()) else {
+            return Ok(event.relayed());
+        };
         if renamed {
             self.put_identity(&mut object);
         }
@@ -155,14 +181,24 @@ impl Outgoing {
 
     /// Notes what the choices say; returns the positions in the chunk of those that ended with it.
     fn watch(&mut self, choices: &[Choice<'_>]) -> Vec<Ended> {
-        let cited = self.grounding.as_ref().is_some_and(|grounding| grounding.links.is_some());
+        let cited = self
+            .grounding
+            .as_ref()
+            .is_some_and(|grounding| grounding.links.is_some());
         let mut ended = Vec::new();
         for (position, choice) in choices.iter().enumerate() {
             let index = choice.index.unwrap_or(0);
-            let speaker = match self.choices.iter_mut().position(|speaker| speaker.index == index) {
+            let speaker = match self
+                .choices
+                .iter_mut()
+                .position(|speaker| speaker.index == index)
+            {
                 Some(at) => self.choices.get_mut(at),
                 None => {
-                    self.choices.push(Speaker { index, ..Speaker::default() });
+                    self.choices.push(Speaker {
+                        index,
+                        ..Speaker::default()
+                    });
                     self.choices.last_mut()
                 }
             };
@@ -181,7 +217,11 @@ impl Outgoing {
                 && !speaker.finished
             {
                 speaker.finished = true;
-                ended.push(Ended { position, index, ran_out: reason == "length" && !speaker.spoke });
+                ended.push(Ended {
+                    position,
+                    index,
+                    ran_out: reason == "length" && !speaker.spoke,
+                });
             }
         }
         ended
@@ -189,14 +229,21 @@ impl Outgoing {
 
     /// Adds `rag`, whole on the first chunk and what only the end knows on the last, and the annotations of the answers that ended.
     fn put_rag(&mut self, object: &mut Object, first: bool, ended: &[Ended]) {
-        let Some(grounding) = &mut self.grounding else { return };
+        let Some(grounding) = &mut self.grounding else {
+            return;
+        };
         let mut warnings = Vec::new();
         if let (Some(links), false) = (&grounding.links, ended.is_empty())
             && let Some(mut choices) = object.value("choices").and_then(Json::items)
         {
             for end in ended {
-                let text = self.choices.iter().find(|speaker| speaker.index == end.index).map_or("", |speaker| speaker.text.as_str());
-                let (annotations, unknown) = citations::annotate(text, &grounding.report.selection, links);
+                let text = self
+                    .choices
+                    .iter()
+                    .find(|speaker| speaker.index == end.index)
+                    .map_or("", |speaker| speaker.text.as_str());
+                let (annotations, unknown) =
+                    citations::annotate(text, &grounding.report.selection, links);
                 warnings.extend(unknown);
                 if let Some(choice) = choices.get_mut(end.position) {
                     put_into_delta(choice, "annotations", Json::of(&annotations));
@@ -237,10 +284,16 @@ impl Outgoing {
             return renamed;
         }
         // Azure's preamble has an empty id: it is no identity to adopt.
-        let Some(id) = chunk.id.as_deref().filter(|id| !id.is_empty()) else { return self.progress.identity.get().is_some() };
+        let Some(id) = chunk.id.as_deref().filter(|id| !id.is_empty()) else {
+            return self.progress.identity.get().is_some();
+        };
         let own = Identity {
             id: id.to_owned(),
-            created: chunk.created.as_ref().and_then(serde_json::Number::as_u64).unwrap_or_else(crate::openai::unix_seconds),
+            created: chunk
+                .created
+                .as_ref()
+                .and_then(serde_json::Number::as_u64)
+                .unwrap_or_else(crate::openai::unix_seconds),
             model: chunk.model.as_deref().unwrap_or(&self.model).to_owned(),
         };
         let renamed = *self.progress.identity.get_or_init(|| own.clone()) != own;
@@ -249,7 +302,9 @@ impl Outgoing {
     }
 
     fn put_identity(&self, object: &mut Object) {
-        let Some(identity) = self.progress.identity.get() else { return };
+        let Some(identity) = self.progress.identity.get() else {
+            return;
+        };
         object.set("id", Json::of(&identity.id));
         object.set("created", Json::of(&identity.created));
         object.set("model", Json::of(&identity.model));
@@ -262,10 +317,25 @@ impl Outgoing {
         if self.grounding.is_none() || !unfinished {
             return sse::encode::DONE.clone();
         }
-        let identity = self.progress.identity.get_or_init(|| Identity::new(&self.model)).clone();
+        let identity = self
+            .progress
+            .identity
+            .get_or_init(|| Identity::new(&self.model))
+            .clone();
         let mut chunk = identity.empty_chunk(self.family, Some("stop"));
-        let first = self.grounding.as_ref().is_some_and(|grounding| !grounding.told);
-        self.put_rag(&mut chunk, first, &[Ended { position: 0, index: 0, ran_out: false }]);
+        let first = self
+            .grounding
+            .as_ref()
+            .is_some_and(|grounding| !grounding.told);
+        self.put_rag(
+            &mut chunk,
+            first,
+            &[Ended {
+                position: 0,
+                index: 0,
+                ran_out: false,
+            }],
+        );
         let mut out = sse::encode::data(chunk.to_json().bytes()).to_vec();
         out.extend_from_slice(&sse::encode::DONE);
         out.into()
@@ -289,7 +359,10 @@ impl Outgoing {
     }
 
     fn invalid(&self, detail: &str) -> Error {
-        Error::Upstream(upstream::Error::Invalid { upstream: self.upstream.clone(), detail: detail.to_owned() })
+        Error::Upstream(upstream::Error::Invalid {
+            upstream: self.upstream.clone(),
+            detail: detail.to_owned(),
+        })
     }
 }
 
@@ -309,14 +382,22 @@ fn may_matter(data: &[u8]) -> bool {
     memchr::memmem::find(data, b"\"error\"").is_some()
         || memchr::memmem::find_iter(data, b"\"finish_reason\"").any(|at| {
             let rest = data.get(at + 15..).unwrap_or_default();
-            let value = rest.iter().position(|byte| !matches!(byte, b' ' | b':' | b'\t')).and_then(|start| rest.get(start..));
+            let value = rest
+                .iter()
+                .position(|byte| !matches!(byte, b' ' | b':' | b'\t'))
+                .and_then(|start| rest.get(start..));
             !value.is_some_and(|value| value.starts_with(b"null"))
         })
 }
 
 fn put_into_delta(choice: &mut Json, key: &str, value: Json) {
-    let Some(mut object) = Object::parse(choice) else { return };
-    let mut delta = object.value("delta").and_then(Object::parse).unwrap_or_else(Object::empty);
+    let Some(mut object) = Object::parse(choice) else {
+        return;
+    };
+    let mut delta = object
+        .value("delta")
+        .and_then(Object::parse)
+        .unwrap_or_else(Object::empty);
     delta.set(key, value);
     object.set("delta", delta.to_json());
     *choice = object.to_json();
@@ -332,7 +413,11 @@ pub struct Relay {
 impl Relay {
     /// Relays `events` by `outgoing`.
     pub fn new(events: EventStream, outgoing: Outgoing) -> Self {
-        Self { events, outgoing, ended: false }
+        Self {
+            events,
+            outgoing,
+            ended: false,
+        }
     }
 }
 

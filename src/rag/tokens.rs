@@ -76,7 +76,13 @@ impl Count {
             Kind::Digit => 4 * run.div_ceil(3),
             Kind::Mark => 4 * run.div_ceil(2),
             // A single space belongs to the word behind it.
-            Kind::Space => if run > 1 { 4 } else { 0 },
+            Kind::Space => {
+                if run > 1 {
+                    4
+                } else {
+                    0
+                }
+            }
             Kind::Other => 0,
         };
         self.run = 0;
@@ -104,10 +110,16 @@ mod tests {
         // Counted with GPT-4's tokenizer.
         for (text, tokens) in [
             ("The quick brown fox jumps over the lazy dog.", 10),
-            ("Customer records are kept for five years after the contract ends, then deleted.", 14),
+            (
+                "Customer records are kept for five years after the contract ends, then deleted.",
+                14,
+            ),
         ] {
             let estimate = estimate(text);
-            assert!((tokens..=tokens + 4).contains(&estimate), "{text}: {estimate}");
+            assert!(
+                (tokens..=tokens + 4).contains(&estimate),
+                "{text}: {estimate}"
+            );
         }
     }
 }

@@ -4,7 +4,9 @@ use futures_util::{FutureExt, future::BoxFuture};
 
 use super::{
     Error, Found, Retriever, SearchQuery,
-    documents::{Content, DocumentStore, FileFilter, Listed, Page, StoredFile, StoredWorkspace, Upload},
+    documents::{
+        Content, DocumentStore, FileFilter, Listed, Page, StoredFile, StoredWorkspace, Upload,
+    },
 };
 use crate::config::WorkspaceId;
 
@@ -32,7 +34,11 @@ impl DocumentStore for Nowhere {
         refused()
     }
 
-    fn list<'a>(&'a self, _: &'a FileFilter, _: Page) -> BoxFuture<'a, Result<Listed<StoredFile>, Error>> {
+    fn list<'a>(
+        &'a self,
+        _: &'a FileFilter,
+        _: Page,
+    ) -> BoxFuture<'a, Result<Listed<StoredFile>, Error>> {
         refused()
     }
 
@@ -48,7 +54,10 @@ impl DocumentStore for Nowhere {
         refused()
     }
 
-    fn workspace<'a>(&'a self, _: WorkspaceId) -> BoxFuture<'a, Result<Option<StoredWorkspace>, Error>> {
+    fn workspace<'a>(
+        &'a self,
+        _: WorkspaceId,
+    ) -> BoxFuture<'a, Result<Option<StoredWorkspace>, Error>> {
         refused()
     }
 }

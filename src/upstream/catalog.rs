@@ -64,12 +64,19 @@ pub struct Allowed<'a> {
 impl Allowed<'_> {
     fn model(&self, asked: &str, upstream: &str, model: &str) -> bool {
         self.models.is_none_or(|models| {
-            models.iter().any(|name| name == asked || name.strip_prefix(upstream).and_then(|rest| rest.strip_prefix('/')) == Some(model))
+            models.iter().any(|name| {
+                name == asked
+                    || name
+                        .strip_prefix(upstream)
+                        .and_then(|rest| rest.strip_prefix('/'))
+                        == Some(model)
+            })
         })
     }
 
     fn upstream(&self, name: &str) -> bool {
-        self.upstreams.is_none_or(|upstreams| upstreams.iter().any(|allowed| allowed == name))
+        self.upstreams
+            .is_none_or(|upstreams| upstreams.iter().any(|allowed| allowed == name))
     }
 }
 
@@ -124,8 +131,15 @@ struct List {
 impl Catalog {
     /// The catalog of what `config` names, asking upstreams through `client`.
     pub fn new(config: &Config, client: Client) -> Self {
-        let upstreams: Vec<Arc<Upstream>> =
-            config.upstreams.iter().map(|settings| Arc::new(Upstream { settings: settings.clone() })).collect();
+        let upstreams: Vec<Arc<Upstream>> = config
+            .upstreams
+            .iter()
+            .map(|settings| {
+                Arc::new(Upstream {
+                    settings: settings.clone(),
+                })
+            })
+            .collect();
         let lists = upstreams.iter().map(|_| Mutex::default()).collect();
         let only = match upstreams.as_slice() {
             [only] => Some(only.name().to_owned()),
@@ -148,25 +162,42 @@ impl Catalog {
 
     /// Finds the place of `model` for a caller who may name what `allowed` says.
     pub async fn resolve(&self, model: &str, allowed: Allowed<'_>) -> Result<Resolved, Unresolved> {
-        let refused = || Unresolved::NotAllowed { model: model.to_owned() };
+        let refused = || Unresolved::NotAllowed {
+            model: model.to_owned(),
+        };
         if let Some(named) = self.models.iter().find(|named| named.name == model) {
-            let route = self.named_route(named).await.filter(|route| allowed.upstream(route.upstream.name()));
-            let route = route.filter(|route| allowed.model(model, route.upstream.name(), &route.model)).ok_or_else(refused)?;
+            let route = self
+                .named_route(named)
+                .await
+                .filter(|route| allowed.upstream(route.upstream.name()));
+            let route = route
+                .filter(|route| allowed.model(model, route.upstream.name(), &route.model))
+                .ok_or_else(refused)?;
             let mut fallbacks = Vec::new();
             for name in &named.fallback {
-                fallbacks.extend(self.fallback_route(name).await.filter(|route| allowed.upstream(route.upstream.name())));
+                fallbacks.extend(
+                    self.fallback_route(name)
+                        .await
+                        .filter(|route| allowed.upstream(route.upstream.name())),
+                );
             }
             return Ok(Resolved { route, fallbacks });
         }
         let Some(route) = self.unnamed_route(model, allowed).await else {
             let close = self.close_matches(model, allowed).await;
-            return Err(Unresolved::Unknown { model: model.to_owned(), close });
+            return Err(Unresolved::Unknown {
+                model: model.to_owned(),
+                close,
+            });
         };
         let upstream = route.upstream.name();
         if !allowed.upstream(upstream) || !allowed.model(model, upstream, &route.model) {
             return Err(refused());
         }
-        Ok(Resolved { route, fallbacks: Vec::new() })
+        Ok(Resolved {
+            route,
+            fallbacks: Vec::new(),
+        })
     }
 
     /// Everything that the caller can name: the configured names first, then each upstream's own list.
@@ -174,21 +205,43 @@ impl Catalog {
     /// An id that an earlier upstream lists too is listed as `upstream/id`.
     pub async fn list(&self, allowed: Allowed<'_>) -> Vec<Listed> {
         let mut listed: Vec<Listed> = Vec::new();
-        for named in self.models.iter().filter(|named| allowed.upstream(&named.upstream)) {
+        for named in self
+            .models
+            .iter()
+            .filter(|named| allowed.upstream(&named.upstream))
+        {
             if allowed.model(&named.name, &named.upstream, &named.model) {
                 let json = json!({"id": named.name, "object": "model", "created": self.started, "owned_by": "groundwire"});
                 let upstream = named.upstream.clone();
-                listed.push(Listed { id: named.name.clone(), json: Json::of(&json), upstream, context_window: named.context_window });
+                listed.push(Listed {
+                    id: named.name.clone(),
+                    json: Json::of(&json),
+                    upstream,
+                    context_window: named.context_window,
+                });
             }
         }
-        let lists = join_all(self.upstreams.iter().zip(&self.lists).map(|(upstream, list)| self.models_of(upstream, list))).await;
-        let mut seen: std::collections::HashSet<String> = listed.iter().map(|entry| entry.id.clone()).collect();
-        for entry in lists.iter().flat_map(|list| list.iter()).filter(|entry| allowed.upstream(&entry.upstream)) {
+        let lists = join_all(
+            self.upstreams
+                .iter()
+                .zip(&self.lists)
+                .map(|(upstream, list)| self.models_of(upstream, list)),
+        )
+        .await;
+        let mut seen: std::collections::HashSet<String> =
+            listed.iter().map(|entry| entry.id.clone()).collect();
+        for entry in lists
+            .iter()
+            .flat_map(|list| list.iter())
+            .filter(|entry| allowed.upstream(&entry.upstream))
+        {
             let mut entry = entry.clone();
             let plain = entry.id.clone();
             if seen.contains(&plain) {
                 entry.id = format!("{}/{plain}", entry.upstream);
-                let Some(mut object) = Object::parse(&entry.json) else { continue };
+                let Some(mut object) = Object::parse(&entry.json) else {
+                    continue;
+                };
                 object.set("id", Json::of(&entry.id));
                 entry.json = object.to_json();
             }
@@ -203,7 +256,10 @@ impl Catalog {
         let (upstream, list) = self.upstream(&named.upstream)?;
         let known = known_window(list, &named.model).await;
         Some(Route {
-            context_window: named.context_window.or(upstream.settings.context_window).or(known),
+            context_window: named
+                .context_window
+                .or(upstream.settings.context_window)
+                .or(known),
             upstream,
             model: named.model.clone(),
             min_completion_tokens: named.min_completion_tokens,
@@ -237,8 +293,18 @@ impl Catalog {
         {
             return Some(plain_route(Arc::clone(only), list, model).await);
         }
-        let reachable: Vec<_> = self.upstreams.iter().zip(&self.lists).filter(|(upstream, _)| allowed.upstream(upstream.name())).collect();
-        let lists = join_all(reachable.iter().map(|(upstream, list)| self.models_of(upstream, list))).await;
+        let reachable: Vec<_> = self
+            .upstreams
+            .iter()
+            .zip(&self.lists)
+            .filter(|(upstream, _)| allowed.upstream(upstream.name()))
+            .collect();
+        let lists = join_all(
+            reachable
+                .iter()
+                .map(|(upstream, list)| self.models_of(upstream, list)),
+        )
+        .await;
         for ((upstream, list), models) in reachable.iter().zip(&lists) {
             if models.iter().any(|entry| entry.id == model) {
                 return Some(plain_route(Arc::clone(upstream), list, model).await);
@@ -249,17 +315,24 @@ impl Catalog {
     }
 
     fn upstream(&self, name: &str) -> Option<(Arc<Upstream>, &Mutex<List>)> {
-        let found = self.upstreams.iter().zip(&self.lists).find(|(upstream, _)| upstream.name() == name);
+        let found = self
+            .upstreams
+            .iter()
+            .zip(&self.lists)
+            .find(|(upstream, _)| upstream.name() == name);
         found.map(|(upstream, list)| (Arc::clone(upstream), list))
     }
 
     async fn close_matches(&self, model: &str, allowed: Allowed<'_>) -> Vec<String> {
-        close_to(model, self.list(allowed).await.into_iter().map(|entry| entry.id))
+        close_to(
+            model,
+            self.list(allowed).await.into_iter().map(|entry| entry.id),
+        )
     }
 
-    /// Whether an upstream answers now; what it lists is believed from then on.
-    pub async fn answers(&self, upstream: &Arc<Upstream>) -> bool {
-        self.client.get(upstream, "/models", PATIENCE).await.is_ok()
+    /// Asks an upstream now for its models, whatever is remembered; returns how many it lists.
+    pub async fn ask(&self, upstream: &Arc<Upstream>) -> Result<usize, Error> {
+        Ok(self.fetch(upstream).await?.len())
     }
 
     /// The models of one upstream: what the operator wrote, else its own list, asked at most once at a time.
@@ -268,19 +341,27 @@ impl Catalog {
         if let Some(names) = &upstream.settings.models {
             if list.good.is_none() {
                 let entry = |id: &String| json!({"id": id, "object": "model", "created": self.started, "owned_by": upstream.name()});
-                let listed = names.iter().filter_map(|id| listed(upstream, Json::of(&entry(id))));
+                let listed = names
+                    .iter()
+                    .filter_map(|id| listed(upstream, Json::of(&entry(id))));
                 list.models = Arc::new(listed.collect());
                 list.good = Some(Instant::now());
             }
             return Arc::clone(&list.models);
         }
         let age = |at: Option<Instant>| at.map(|at| at.elapsed());
-        if age(list.good).is_some_and(|age| age < FRESH) || age(list.failed).is_some_and(|age| age < FAILED) {
+        if age(list.good).is_some_and(|age| age < FRESH)
+            || age(list.failed).is_some_and(|age| age < FAILED)
+        {
             return Arc::clone(&list.models);
         }
         match self.fetch(upstream).await {
             Ok(models) => {
-                *list = List { models: Arc::new(models), good: Some(Instant::now()), failed: None };
+                *list = List {
+                    models: Arc::new(models),
+                    good: Some(Instant::now()),
+                    failed: None,
+                };
             }
             Err(error) => {
                 warn!(upstream.name = upstream.name(), error = %error, "upstream `{}` does not list its models", upstream.name());
@@ -295,14 +376,21 @@ impl Catalog {
 
     async fn fetch(&self, upstream: &Arc<Upstream>) -> Result<Vec<Listed>, Error> {
         let body = self.client.get(upstream, "/models", PATIENCE).await?;
-        let nonsense = || Error::Invalid { upstream: upstream.name().to_owned(), detail: "a list of models without `data`".into() };
+        let nonsense = || Error::Invalid {
+            upstream: upstream.name().to_owned(),
+            detail: "a list of models without `data`".into(),
+        };
         let json = Json::parse(body).map_err(|_| nonsense())?;
         // `{"data": [...]}`; some servers send the bare list.
         let items = match Object::parse(&json) {
             Some(object) => object.value("data").and_then(Json::items),
             None => json.items(),
         };
-        Ok(items.ok_or_else(nonsense)?.into_iter().filter_map(|item| listed(upstream, item)).collect())
+        Ok(items
+            .ok_or_else(nonsense)?
+            .into_iter()
+            .filter_map(|item| listed(upstream, item))
+            .collect())
     }
 }
 
@@ -331,20 +419,37 @@ async fn plain_route(upstream: Arc<Upstream>, list: &Mutex<List>, model: &str) -
 /// The context window of `model` by the list that is already here; no list is fetched for it.
 async fn known_window(list: &Mutex<List>, model: &str) -> Option<u32> {
     let models = Arc::clone(&list.try_lock().ok()?.models);
-    models.iter().find(|entry| entry.id == model)?.context_window
+    models
+        .iter()
+        .find(|entry| entry.id == model)?
+        .context_window
 }
 
 /// Reads an entry of a list. One without `id` is named by `technical_name`, then `name`: Paradigm's own shape.
 fn listed(upstream: &Upstream, item: Json) -> Option<Listed> {
     let mut object = Object::parse(&item)?;
-    let named = ["id", "technical_name", "name"].iter().find_map(|key| object.read_value::<String>(key).filter(|id| !id.is_empty()))?;
+    let named = ["id", "technical_name", "name"]
+        .iter()
+        .find_map(|key| object.read_value::<String>(key).filter(|id| !id.is_empty()))?;
     // OpenRouter-style feeds say `context_length` (Inceptron), vLLM says `max_model_len`.
-    let window = ["context_window", "context_length", "max_model_len"].iter().find_map(|key| object.read_value::<u32>(key));
-    let defaults = [("id", json!(named)), ("object", json!("model")), ("created", json!(0)), ("owned_by", json!(upstream.name()))];
+    let window = ["context_window", "context_length", "max_model_len"]
+        .iter()
+        .find_map(|key| object.read_value::<u32>(key));
+    let defaults = [
+        ("id", json!(named)),
+        ("object", json!("model")),
+        ("created", json!(0)),
+        ("owned_by", json!(upstream.name())),
+    ];
     for (key, value) in defaults {
         if object.value(key).is_none_or(Json::is_null) {
             object.set(key, Json::of(&value));
         }
     }
-    Some(Listed { id: named, json: object.to_json(), upstream: upstream.name().to_owned(), context_window: window })
+    Some(Listed {
+        id: named,
+        json: object.to_json(),
+        upstream: upstream.name().to_owned(),
+        context_window: window,
+    })
 }

@@ -75,14 +75,20 @@ pub struct Head {
 impl Client {
     /// A client that reaches upstreams through `http`.
     pub fn new(http: reqwest::Client, timeouts: &Timeouts, limits: &Limits) -> Self {
-        Self { http, timeouts: timeouts.clone(), event_bytes: limits.event_bytes }
+        Self {
+            http,
+            timeouts: timeouts.clone(),
+            event_bytes: limits.event_bytes,
+        }
     }
 
     /// Gets a whole answer.
     pub async fn whole(&self, call: &Call) -> Result<(Head, Object), Error> {
         let clock = Clock::start(call, Deadline::Answer, self.timeouts.answer);
         let (response, head) = self.send(call, "application/json", &clock).await?;
-        let body = clock.bound(read_bounded(call, response, ANSWER_LIMIT)).await??;
+        let body = clock
+            .bound(read_bounded(call, response, ANSWER_LIMIT))
+            .await??;
         Ok((head, whole_answer(call, body)?))
     }
 
@@ -105,11 +111,15 @@ impl Client {
         let text = first.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&first);
         match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
             Some(b'{' | b'[') => {
-                let body = clock.bound(collect(call, body, first, ANSWER_LIMIT)).await??;
+                let body = clock
+                    .bound(collect(call, body, first, ANSWER_LIMIT))
+                    .await??;
                 whole_answer(call, body)?;
                 return Err(invalid(call, "a whole answer where a stream was asked for"));
             }
-            Some(b'<') if !said_stream => return Err(invalid(call, "a page of HTML instead of a stream")),
+            Some(b'<') if !said_stream => {
+                return Err(invalid(call, "a page of HTML instead of a stream"));
+            }
             _ => {}
         }
 
@@ -129,8 +139,12 @@ impl Client {
                         waiting.pop_front();
                     }
                 }
-                Some(Err(sse::Error::Decode(error))) => return Err(invalid(call, &error.to_string())),
-                Some(Err(sse::Error::Body(error))) => return Err(unreachable_upstream(call, error)),
+                Some(Err(sse::Error::Decode(error))) => {
+                    return Err(invalid(call, &error.to_string()));
+                }
+                Some(Err(sse::Error::Body(error))) => {
+                    return Err(unreachable_upstream(call, error));
+                }
                 None => return Err(invalid(call, "a stream without a single event")),
             }
         }
@@ -144,11 +158,19 @@ impl Client {
             drain_until: None,
             ended: false,
         };
-        Ok((head, futures_util::stream::iter(waiting).chain(rest).boxed()))
+        Ok((
+            head,
+            futures_util::stream::iter(waiting).chain(rest).boxed(),
+        ))
     }
 
     /// Gets a small JSON document, such as the list of models.
-    pub async fn get(&self, upstream: &Arc<Upstream>, path: &'static str, patience: Duration) -> Result<Bytes, Error> {
+    pub async fn get(
+        &self,
+        upstream: &Arc<Upstream>,
+        path: &'static str,
+        patience: Duration,
+    ) -> Result<Bytes, Error> {
         let call = Call {
             upstream: Arc::clone(upstream),
             path,
@@ -158,15 +180,28 @@ impl Client {
             until: Instant::now() + patience,
         };
         let clock = Clock::start(&call, Deadline::Answer, patience);
-        let request = self.http.get(upstream.url(path)).header(header::ACCEPT, "application/json");
-        let response = clock.bound(authorize(request, &call).send()).await?.map_err(|error| send_error(&call, error, &self.timeouts))?;
+        let request = self
+            .http
+            .get(upstream.url(path))
+            .header(header::ACCEPT, "application/json");
+        let response = clock
+            .bound(authorize(request, &call).send())
+            .await?
+            .map_err(|error| send_error(&call, error, &self.timeouts))?;
         if !response.status().is_success() {
             return Err(failure(&call, response).await);
         }
-        clock.bound(read_bounded(&call, response, ANSWER_LIMIT)).await?
+        clock
+            .bound(read_bounded(&call, response, ANSWER_LIMIT))
+            .await?
     }
 
-    async fn send(&self, call: &Call, accept: &'static str, clock: &Clock) -> Result<(reqwest::Response, Head), Error> {
+    async fn send(
+        &self,
+        call: &Call,
+        accept: &'static str,
+        clock: &Clock,
+    ) -> Result<(reqwest::Response, Head), Error> {
         let began = Instant::now();
         let mut request = self
             .http
@@ -180,12 +215,17 @@ impl Client {
         for (name, value) in &call.upstream.settings.headers {
             request = request.header(name, value);
         }
-        let response =
-            clock.bound(authorize(request, call).send()).await?.map_err(|error| send_error(call, error, &self.timeouts))?;
+        let response = clock
+            .bound(authorize(request, call).send())
+            .await?
+            .map_err(|error| send_error(call, error, &self.timeouts))?;
         if !response.status().is_success() {
             return Err(failure(call, response).await);
         }
-        let head = Head { headers: headers::to_client(response.headers()), latency: began.elapsed() };
+        let head = Head {
+            headers: headers::to_client(response.headers()),
+            latency: began.elapsed(),
+        };
         Ok((response, head))
     }
 }
@@ -193,7 +233,9 @@ impl Client {
 fn authorize(request: reqwest::RequestBuilder, call: &Call) -> reqwest::RequestBuilder {
     match (&call.upstream.settings.api_key, &call.authorization) {
         (ApiKey::Fixed(key), _) => request.bearer_auth(key.expose()),
-        (ApiKey::Client, Some(authorization)) => request.header(header::AUTHORIZATION, authorization),
+        (ApiKey::Client, Some(authorization)) => {
+            request.header(header::AUTHORIZATION, authorization)
+        }
         (ApiKey::Client | ApiKey::None, _) => request,
     }
 }
@@ -211,16 +253,28 @@ impl Clock {
     fn start(call: &Call, deadline: Deadline, after: Duration) -> Self {
         let now = Instant::now();
         let total = call.until.saturating_duration_since(now);
-        let (deadline, after) = if total < after { (Deadline::Total, total) } else { (deadline, after) };
-        Self { upstream: call.upstream.name().to_owned(), deadline, after, at: now + after, total }
+        let (deadline, after) = if total < after {
+            (Deadline::Total, total)
+        } else {
+            (deadline, after)
+        };
+        Self {
+            upstream: call.upstream.name().to_owned(),
+            deadline,
+            after,
+            at: now + after,
+            total,
+        }
     }
 
     async fn bound<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
-        tokio::time::timeout_at(self.at, work).await.map_err(|_| Error::Timeout {
-            upstream: self.upstream.clone(),
-            deadline: self.deadline,
-            after: self.after,
-        })
+        tokio::time::timeout_at(self.at, work)
+            .await
+            .map_err(|_| Error::Timeout {
+                upstream: self.upstream.clone(),
+                deadline: self.deadline,
+                after: self.after,
+            })
     }
 }
 
@@ -263,8 +317,12 @@ fn whole_answer(call: &Call, body: Bytes) -> Result<Object, Error> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(invalid(call, "an empty body"));
     }
-    let Ok(object) = Object::read(body.clone()) else { return Err(invalid(call, "a body that is no JSON object")) };
-    let names_error = object.value("error").is_some_and(|error| !matches!(&error.bytes()[..], b"null" | b"false" | b"\"\"" | b"{}"));
+    let Ok(object) = Object::read(body.clone()) else {
+        return Err(invalid(call, "a body that is no JSON object"));
+    };
+    let names_error = object
+        .value("error")
+        .is_some_and(|error| !matches!(&error.bytes()[..], b"null" | b"false" | b"\"\"" | b"{}"));
     if names_error || object.read_value::<String>("object").as_deref() == Some("error") {
         return Err(error_under_success(call, &body));
     }
@@ -275,13 +333,21 @@ async fn failure(call: &Call, response: reqwest::Response) -> Error {
     let status = response.status();
     let crossing = headers::to_client(response.headers());
     let retry_after = retry_after(response.headers());
-    let reading = tokio::time::timeout(ERROR_PATIENCE, read_bounded(call, response, ERROR_LIMIT)).await;
-    let body = error_body::read(status, &reading.ok().and_then(Result::ok).unwrap_or_default());
+    let reading =
+        tokio::time::timeout(ERROR_PATIENCE, read_bounded(call, response, ERROR_LIMIT)).await;
+    let body = error_body::read(
+        status,
+        &reading.ok().and_then(Result::ok).unwrap_or_default(),
+    );
     let gateways_own = !matches!(call.upstream.settings.api_key, ApiKey::Client);
     let means_key = status == StatusCode::UNAUTHORIZED
         || (status == StatusCode::FORBIDDEN && call.upstream.means_the_key_by_403());
     if gateways_own && means_key {
-        return Error::Authentication { upstream: call.upstream.name().to_owned(), status, message: body.message };
+        return Error::Authentication {
+            upstream: call.upstream.name().to_owned(),
+            status,
+            message: body.message,
+        };
     }
     if status.is_redirection() || status.is_informational() {
         return invalid(call, "a redirect, which is not followed");
@@ -297,7 +363,10 @@ async fn failure(call: &Call, response: reqwest::Response) -> Error {
 
 /// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), or OpenAI's `retry-after-ms`.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    if let Some(ms) = headers.get("retry-after-ms").and_then(|value| value.to_str().ok()?.trim().parse().ok()) {
+    if let Some(ms) = headers
+        .get("retry-after-ms")
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+    {
         return Some(Duration::from_millis(ms));
     }
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
@@ -305,10 +374,17 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
+    Some(
+        date.duration_since(std::time::SystemTime::now())
+            .unwrap_or_default(),
+    )
 }
 
-async fn read_bounded(call: &Call, response: reqwest::Response, limit: usize) -> Result<Bytes, Error> {
+async fn read_bounded(
+    call: &Call,
+    response: reqwest::Response,
+    limit: usize,
+) -> Result<Bytes, Error> {
     collect(call, response.bytes_stream().boxed(), Bytes::new(), limit).await
 }
 
@@ -334,22 +410,36 @@ async fn collect(
         }
         joined.extend_from_slice(&piece);
     }
-    Ok(if joined.is_empty() { lone } else { joined.freeze() })
+    Ok(if joined.is_empty() {
+        lone
+    } else {
+        joined.freeze()
+    })
 }
 
 fn send_error(call: &Call, error: reqwest::Error, timeouts: &Timeouts) -> Error {
     if error.is_connect() && error.is_timeout() {
-        return Error::Timeout { upstream: call.upstream.name().to_owned(), deadline: Deadline::Connect, after: timeouts.connect };
+        return Error::Timeout {
+            upstream: call.upstream.name().to_owned(),
+            deadline: Deadline::Connect,
+            after: timeouts.connect,
+        };
     }
     unreachable_upstream(call, error)
 }
 
 fn unreachable_upstream(call: &Call, error: reqwest::Error) -> Error {
-    Error::Unreachable { upstream: call.upstream.name().to_owned(), source: error.without_url() }
+    Error::Unreachable {
+        upstream: call.upstream.name().to_owned(),
+        source: error.without_url(),
+    }
 }
 
 fn invalid(call: &Call, detail: &str) -> Error {
-    Error::Invalid { upstream: call.upstream.name().to_owned(), detail: detail.to_owned() }
+    Error::Invalid {
+        upstream: call.upstream.name().to_owned(),
+        detail: detail.to_owned(),
+    }
 }
 
 /// Events under the deadlines `idle` and `total`.
@@ -376,7 +466,11 @@ impl<S> Timed<S> {
         } else {
             return None;
         };
-        Some(Error::Timeout { upstream: self.upstream.clone(), deadline, after })
+        Some(Error::Timeout {
+            upstream: self.upstream.clone(),
+            deadline,
+            after,
+        })
     }
 }
 
@@ -398,7 +492,9 @@ where
                     Payload::Done => self.drain_until = Some(now + DRAIN),
                     Payload::Comment | Payload::Empty | Payload::Stray(_) => {}
                 }
-                let Some(error) = self.overdue(now) else { return Poll::Ready(Some(Ok(event))) };
+                let Some(error) = self.overdue(now) else {
+                    return Poll::Ready(Some(Ok(event)));
+                };
                 self.ended = true;
                 Poll::Ready(Some(Err(error)))
             }
@@ -406,7 +502,10 @@ where
                 self.ended = true;
                 let upstream = self.upstream.clone();
                 Poll::Ready(Some(Err(match error {
-                    sse::Error::Decode(error) => Error::Invalid { upstream, detail: error.to_string() },
+                    sse::Error::Decode(error) => Error::Invalid {
+                        upstream,
+                        detail: error.to_string(),
+                    },
                     // The connection broke in the middle of an answer: what a client has is a beginning.
                     sse::Error::Body(_) => Error::Truncated { upstream },
                 })))
@@ -426,7 +525,9 @@ where
                     return Poll::Ready(Some(Err(error)));
                 }
                 // The timer is set again only when it fires: an event a millisecond must not cost a timer each.
-                let next = (self.last + self.idle).min(self.total.0).min(self.drain_until.unwrap_or(self.total.0));
+                let next = (self.last + self.idle)
+                    .min(self.total.0)
+                    .min(self.drain_until.unwrap_or(self.total.0));
                 if self.sleep.deadline() > next || self.sleep.is_elapsed() {
                     self.sleep.as_mut().reset(next);
                 }
@@ -437,4 +538,3 @@ where
         }
     }
 }
-

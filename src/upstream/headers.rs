@@ -25,7 +25,10 @@ pub fn to_client(upstream: &HeaderMap) -> HeaderMap {
     let mut out = HeaderMap::new();
     for (name, value) in upstream {
         let text = name.as_str();
-        if TO_CLIENT.contains(&text) || text.starts_with("x-ratelimit-") || text.starts_with("openai-") {
+        if TO_CLIENT.contains(&text)
+            || text.starts_with("x-ratelimit-")
+            || text.starts_with("openai-")
+        {
             out.append(name.clone(), value.clone());
         }
     }
@@ -37,8 +40,13 @@ pub fn to_client(upstream: &HeaderMap) -> HeaderMap {
 
 /// Whether a content type is an event stream.
 pub fn is_event_stream(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    value.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    value
+        .get(..17)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 #[cfg(test)]
@@ -48,21 +56,49 @@ mod tests {
     #[test]
     fn only_the_listed_headers_cross() {
         let mut upstream = HeaderMap::new();
-        for name in ["retry-after", "x-ratelimit-limit-requests", "openai-version", "set-cookie", "server", "x-request-id", "content-encoding"] {
+        for name in [
+            "retry-after",
+            "x-ratelimit-limit-requests",
+            "openai-version",
+            "set-cookie",
+            "server",
+            "x-request-id",
+            "content-encoding",
+        ] {
             upstream.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
         let crossed = to_client(&upstream);
         let mut names: Vec<&str> = crossed.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["openai-version", "retry-after", "x-ratelimit-limit-requests", "x-upstream-request-id"]);
+        assert_eq!(
+            names,
+            [
+                "openai-version",
+                "retry-after",
+                "x-ratelimit-limit-requests",
+                "x-upstream-request-id"
+            ]
+        );
     }
 
     #[test]
     fn a_clients_cookies_and_keys_stay_here() {
         let mut client = HeaderMap::new();
-        for name in ["authorization", "cookie", "traceparent", "x-forwarded-for", "api-key"] {
+        for name in [
+            "authorization",
+            "cookie",
+            "traceparent",
+            "x-forwarded-for",
+            "api-key",
+        ] {
             client.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
-        assert_eq!(to_upstream(&client).keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["traceparent"]);
+        assert_eq!(
+            to_upstream(&client)
+                .keys()
+                .map(HeaderName::as_str)
+                .collect::<Vec<_>>(),
+            ["traceparent"]
+        );
     }
 }

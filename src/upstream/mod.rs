@@ -34,7 +34,10 @@ impl Upstream {
 
     /// The address of `path` (`/chat/completions`) in its API.
     pub fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.settings.base_url.as_str().trim_end_matches('/'))
+        format!(
+            "{}{path}",
+            self.settings.base_url.as_str().trim_end_matches('/')
+        )
     }
 
     /// Whether it answers a bad key with 403 instead of 401 (Scaleway's error page, OVHcloud's getting-started guide).

@@ -38,7 +38,13 @@ pub struct Attempts {
 impl Attempts {
     /// Begins with `fallbacks` further models to try, all before `until`.
     pub fn new(policy: &config::Retry, fallbacks: usize, until: Instant) -> Self {
-        Self { policy: policy.clone(), until, made: 1, fallbacks_left: fallbacks, used_up: false }
+        Self {
+            policy: policy.clone(),
+            until,
+            made: 1,
+            fallbacks_left: fallbacks,
+            used_up: false,
+        }
     }
 
     /// Decides what follows `error`.
@@ -73,7 +79,9 @@ impl Attempts {
             None => {
                 let doubled = FIRST_WAIT.saturating_mul(1 << self.made.saturating_sub(1).min(10));
                 // Half of the wait is random, so that clients of one outage do not come back together.
-                doubled.mul_f64(0.5 + 0.5 * fastrand::f64()).min(self.policy.max_wait)
+                doubled
+                    .mul_f64(0.5 + 0.5 * fastrand::f64())
+                    .min(self.policy.max_wait)
             }
         };
         (Instant::now() + wait < self.until).then_some(wait)
@@ -92,10 +100,19 @@ enum Verdict {
 
 fn verdict(error: &Error) -> Verdict {
     match error {
-        Error::Unreachable { .. } | Error::Invalid { .. } | Error::Truncated { .. } => Verdict::Retry(None),
-        Error::Timeout { deadline: super::Deadline::Total, .. } => Verdict::Final,
+        Error::Unreachable { .. } | Error::Invalid { .. } | Error::Truncated { .. } => {
+            Verdict::Retry(None)
+        }
+        Error::Timeout {
+            deadline: super::Deadline::Total,
+            ..
+        } => Verdict::Final,
         Error::Timeout { .. } | Error::Authentication { .. } => Verdict::Elsewhere,
-        Error::Status { status, retry_after, .. } => match *status {
+        Error::Status {
+            status,
+            retry_after,
+            ..
+        } => match *status {
             StatusCode::REQUEST_TIMEOUT
             | StatusCode::TOO_MANY_REQUESTS
             | StatusCode::INTERNAL_SERVER_ERROR
@@ -116,14 +133,22 @@ mod tests {
         Error::Status {
             upstream: "u".into(),
             status: StatusCode::from_u16(status).unwrap(),
-            body: Box::new(ErrorBody { message: String::new(), kind: String::new(), param: None, code: None }),
+            body: Box::new(ErrorBody {
+                message: String::new(),
+                kind: String::new(),
+                param: None,
+                code: None,
+            }),
             headers: Box::default(),
             retry_after: retry_after.map(Duration::from_secs),
         }
     }
 
     fn attempts(fallbacks: usize) -> Attempts {
-        let policy = config::Retry { attempts: 3, max_wait: Duration::from_secs(10) };
+        let policy = config::Retry {
+            attempts: 3,
+            max_wait: Duration::from_secs(10),
+        };
         Attempts::new(&policy, fallbacks, Instant::now() + Duration::from_secs(60))
     }
 
@@ -144,22 +169,39 @@ mod tests {
     #[test]
     fn the_callers_faults_are_final() {
         for code in [400, 401, 403, 404, 409, 413, 422, 501] {
-            assert_eq!(attempts(1).after(&status(code, None)), Next::GiveUp, "{code}");
+            assert_eq!(
+                attempts(1).after(&status(code, None)),
+                Next::GiveUp,
+                "{code}"
+            );
         }
     }
 
     #[test]
     fn the_wait_an_upstream_asks_for_is_kept_or_refused() {
-        assert_eq!(attempts(0).after(&status(429, Some(7))), Next::Again(Duration::from_secs(7)));
+        assert_eq!(
+            attempts(0).after(&status(429, Some(7))),
+            Next::Again(Duration::from_secs(7))
+        );
         assert_eq!(attempts(0).after(&status(429, Some(11))), Next::GiveUp);
         assert_eq!(attempts(1).after(&status(429, Some(11))), Next::Fallback);
     }
 
     #[test]
     fn our_own_deadlines_go_elsewhere_without_a_second_call() {
-        let timeout = |deadline| Error::Timeout { upstream: "u".into(), deadline, after: Duration::from_secs(1) };
-        assert_eq!(attempts(1).after(&timeout(Deadline::FirstEvent)), Next::Fallback);
-        assert_eq!(attempts(0).after(&timeout(Deadline::FirstEvent)), Next::GiveUp);
+        let timeout = |deadline| Error::Timeout {
+            upstream: "u".into(),
+            deadline,
+            after: Duration::from_secs(1),
+        };
+        assert_eq!(
+            attempts(1).after(&timeout(Deadline::FirstEvent)),
+            Next::Fallback
+        );
+        assert_eq!(
+            attempts(0).after(&timeout(Deadline::FirstEvent)),
+            Next::GiveUp
+        );
         assert_eq!(attempts(1).after(&timeout(Deadline::Total)), Next::GiveUp);
     }
 }

@@ -62,7 +62,11 @@ impl Notes {
 }
 
 /// Gives the request its id and its place, and writes the line when the answer has ended.
-pub(in crate::http) async fn observe(State(parts): State<Parts>, mut request: Request, next: Next) -> Response {
+pub(in crate::http) async fn observe(
+    State(parts): State<Parts>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers());
     let span = info_span!("request", id = %id.to_str().unwrap_or_default());
@@ -72,7 +76,11 @@ pub(in crate::http) async fn observe(State(parts): State<Parts>, mut request: Re
 
     let app = parts.load();
     let is_probe = matches!(path.as_str(), "/healthz" | "/readyz" | "/metrics");
-    let place = if is_probe { None } else { Arc::clone(&app.places).try_acquire_owned().ok() };
+    let place = if is_probe {
+        None
+    } else {
+        Arc::clone(&app.places).try_acquire_owned().ok()
+    };
     let mut response = if place.is_none() && !is_probe {
         crowded().into_response()
     } else {
@@ -80,27 +88,56 @@ pub(in crate::http) async fn observe(State(parts): State<Parts>, mut request: Re
     };
     response.headers_mut().insert(REQUEST_ID, id);
     if app.is_draining() {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    let line = Line { began, span, method: method.to_string(), path, status: response.status(), notes, quiet: is_probe };
-    response.map(|body| Body::new(Observed { body, line: Some(line), _place: place }))
+    let line = Line {
+        began,
+        span,
+        method: method.to_string(),
+        path,
+        status: response.status(),
+        notes,
+        quiet: is_probe,
+    };
+    response.map(|body| {
+        Body::new(Observed {
+            body,
+            line: Some(line),
+            _place: place,
+        })
+    })
 }
 
 fn crowded() -> ApiError {
     let message = "the gateway answers as many requests as it may at once; try again in a moment";
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded_error", "overloaded", message).retry_after(std::time::Duration::from_secs(1))
+    ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "overloaded_error",
+        "overloaded",
+        message,
+    )
+    .retry_after(std::time::Duration::from_secs(1))
 }
 
 /// The caller's id, if it is sane, else a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let sane = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
-        (1..=128).contains(&bytes.len()) && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
+        (1..=128).contains(&bytes.len())
+            && bytes
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
     };
-    headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(|| {
-        let id = format!("req_{}", uuid::Uuid::new_v4().simple());
-        HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("req_unknown"))
-    })
+    headers
+        .get(REQUEST_ID)
+        .filter(sane)
+        .cloned()
+        .unwrap_or_else(|| {
+            let id = format!("req_{}", uuid::Uuid::new_v4().simple());
+            HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("req_unknown"))
+        })
 }
 
 /// The line of one request, written once: when its answer ended, or was dropped.
@@ -150,7 +187,10 @@ impl http_body::Body for Observed {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         let ending = match &polled {
             Poll::Ready(None) => Ending::Done,
@@ -177,7 +217,11 @@ impl http_body::Body for Observed {
 impl Drop for Observed {
     fn drop(&mut self) {
         if let Some(line) = self.line.take() {
-            let ending = if self.body.is_end_stream() { Ending::Done } else { Ending::Cancelled };
+            let ending = if self.body.is_end_stream() {
+                Ending::Done
+            } else {
+                Ending::Cancelled
+            };
             line.write(ending);
         }
     }

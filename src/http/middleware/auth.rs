@@ -17,7 +17,11 @@ use crate::{
 };
 
 /// Lets a request with a good key pass, with the parts it will be answered by.
-pub(in crate::http) async fn authenticate(State(parts): State<Parts>, mut request: Request, next: Next) -> Response {
+pub(in crate::http) async fn authenticate(
+    State(parts): State<Parts>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let app = parts.load_full();
     match principal(&app, request.headers()) {
         Ok(principal) => {
@@ -33,15 +37,22 @@ pub(in crate::http) async fn authenticate(State(parts): State<Parts>, mut reques
 }
 
 /// Whose key the request carries, in `api-key` or as a bearer.
-pub(in crate::http) fn principal(app: &App, headers: &HeaderMap) -> Result<Arc<Principal>, ApiError> {
+pub(in crate::http) fn principal(
+    app: &App,
+    headers: &HeaderMap,
+) -> Result<Arc<Principal>, ApiError> {
     if let Some(anyone) = app.keys.anyone() {
         return Ok(Arc::clone(anyone));
     }
     let Some(presented) = presented(headers) else {
-        return Err(ApiError::unauthorized("send your key in the header `Authorization: Bearer <key>`"));
+        return Err(ApiError::unauthorized(
+            "send your key in the header `Authorization: Bearer <key>`",
+        ));
     };
     let found = app.keys.find(presented).cloned();
-    found.ok_or_else(|| ApiError::unauthorized("this key is not known here; check it, or ask the operator for one"))
+    found.ok_or_else(|| {
+        ApiError::unauthorized("this key is not known here; check it, or ask the operator for one")
+    })
 }
 
 fn presented(headers: &HeaderMap) -> Option<&str> {
@@ -53,6 +64,10 @@ fn presented(headers: &HeaderMap) -> Option<&str> {
 
 /// The token of `Authorization: Bearer`.
 pub(in crate::http) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let (scheme, token) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

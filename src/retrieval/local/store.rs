@@ -14,7 +14,10 @@ use crate::{
     config::WorkspaceId,
     retrieval::{
         Error, Found, Retriever, SearchQuery, Workspace,
-        documents::{Content, DocumentStore, FileFilter, FileStatus, Listed, Page, StoredFile, StoredWorkspace, Upload},
+        documents::{
+            Content, DocumentStore, FileFilter, FileStatus, Listed, Page, StoredFile,
+            StoredWorkspace, Upload,
+        },
     },
 };
 
@@ -27,14 +30,28 @@ pub struct LocalFolder {
 
 impl LocalFolder {
     /// Reads `path`, telling `report` how far it is, and begins to watch it. Blocks until the folder is read; call it within a runtime.
-    pub fn open(path: &Path, timeout: Duration, report: fn(Progress)) -> Result<Self, super::folder::Error> {
+    pub fn open(
+        path: &Path,
+        timeout: Duration,
+        report: fn(Progress),
+    ) -> Result<Self, super::folder::Error> {
         let index = Arc::new(LocalIndex::new()?);
         let folder = Arc::new(Folder::new(path, Arc::clone(&index)));
         folder.sync(&report)?;
-        let watching = Arc::clone(&folder).watch(report, |error| tracing::warn!(error = %error, "the folder of documents cannot be read"));
-        #[expect(clippy::disallowed_methods, reason = "the watch outlives requests; it is aborted when the folder is dropped")]
+        let watching = Arc::clone(&folder).watch(
+            report,
+            |error| tracing::warn!(error = %error, "the folder of documents cannot be read"),
+        );
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the watch outlives requests; it is aborted when the folder is dropped"
+        )]
         let watch = AbortOnDropHandle::new(tokio::spawn(watching));
-        Ok(Self { search: Local { index, timeout }, folder, _watch: watch })
+        Ok(Self {
+            search: Local { index, timeout },
+            folder,
+            _watch: watch,
+        })
     }
 }
 
@@ -51,26 +68,48 @@ impl DocumentStore for LocalFolder {
 
     fn content<'a>(&'a self, id: i64) -> BoxFuture<'a, Result<Option<Content>, Error>> {
         async move {
-            let Some(file) = self.folder.file(id) else { return Ok(None) };
+            let Some(file) = self.folder.file(id) else {
+                return Ok(None);
+            };
             let opened = match tokio::fs::File::open(&file.path).await {
                 Ok(opened) => opened,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(unreadable(error)),
             };
             let length = opened.metadata().await.map_err(unreadable)?.len();
-            let bytes = ReaderStream::new(opened).map(|piece| piece.map_err(unreadable)).boxed();
-            Ok(Some(Content { content_type: None, length: Some(length), filename: Some(file.filename), bytes }))
+            let bytes = ReaderStream::new(opened)
+                .map(|piece| piece.map_err(unreadable))
+                .boxed();
+            Ok(Some(Content {
+                content_type: None,
+                length: Some(length),
+                filename: Some(file.filename),
+                bytes,
+            }))
         }
         .boxed()
     }
 
-    fn list<'a>(&'a self, filter: &'a FileFilter, page: Page) -> BoxFuture<'a, Result<Listed<StoredFile>, Error>> {
+    fn list<'a>(
+        &'a self,
+        filter: &'a FileFilter,
+        page: Page,
+    ) -> BoxFuture<'a, Result<Listed<StoredFile>, Error>> {
         let wanted = |file: &File| {
-            let named = filter.filename.as_ref().is_none_or(|part| file.filename.to_lowercase().contains(&part.to_lowercase()));
-            named && filter.tag_id.is_empty() && (filter.workspaces.is_empty() || filter.workspaces.contains(&file.workspace.id))
+            let named = filter
+                .filename
+                .as_ref()
+                .is_none_or(|part| file.filename.to_lowercase().contains(&part.to_lowercase()));
+            named
+                && filter.tag_id.is_empty()
+                && (filter.workspaces.is_empty() || filter.workspaces.contains(&file.workspace.id))
         };
         let mut files: Vec<File> = self.folder.files().into_iter().filter(wanted).collect();
-        files.sort_by(|a, b| b.modified.cmp(&a.modified).then_with(|| a.file_id.cmp(&b.file_id)));
+        files.sort_by(|a, b| {
+            b.modified
+                .cmp(&a.modified)
+                .then_with(|| a.file_id.cmp(&b.file_id))
+        });
         std::future::ready(Ok(paged(files.into_iter().map(stored).collect(), page))).boxed()
     }
 
@@ -82,20 +121,40 @@ impl DocumentStore for LocalFolder {
         std::future::ready(Err(read_only())).boxed()
     }
 
-    fn workspaces<'a>(&'a self, page: Page) -> BoxFuture<'a, Result<Listed<StoredWorkspace>, Error>> {
-        let workspaces = self.folder.workspaces().into_iter().map(|workspace| self.counted(workspace)).collect();
+    fn workspaces<'a>(
+        &'a self,
+        page: Page,
+    ) -> BoxFuture<'a, Result<Listed<StoredWorkspace>, Error>> {
+        let workspaces = self
+            .folder
+            .workspaces()
+            .into_iter()
+            .map(|workspace| self.counted(workspace))
+            .collect();
         std::future::ready(Ok(paged(workspaces, page))).boxed()
     }
 
-    fn workspace<'a>(&'a self, id: WorkspaceId) -> BoxFuture<'a, Result<Option<StoredWorkspace>, Error>> {
-        let found = self.folder.workspaces().into_iter().find(|workspace| workspace.id == id);
+    fn workspace<'a>(
+        &'a self,
+        id: WorkspaceId,
+    ) -> BoxFuture<'a, Result<Option<StoredWorkspace>, Error>> {
+        let found = self
+            .folder
+            .workspaces()
+            .into_iter()
+            .find(|workspace| workspace.id == id);
         std::future::ready(Ok(found.map(|workspace| self.counted(workspace)))).boxed()
     }
 }
 
 impl LocalFolder {
     fn counted(&self, workspace: Workspace) -> StoredWorkspace {
-        let files = self.folder.files().iter().filter(|file| file.workspace.id == workspace.id).count();
+        let files = self
+            .folder
+            .files()
+            .iter()
+            .filter(|file| file.workspace.id == workspace.id)
+            .count();
         StoredWorkspace {
             id: workspace.id,
             name: workspace.name,
@@ -116,22 +175,36 @@ fn stored(file: File) -> StoredFile {
         size_bytes: Some(file.size_bytes),
         status: FileStatus::Embedded,
         status_detail: None,
-        created_at: file.modified.and_then(|modified| Timestamp::try_from(modified).ok()),
+        created_at: file
+            .modified
+            .and_then(|modified| Timestamp::try_from(modified).ok()),
     }
 }
 
 fn paged<T>(items: Vec<T>, page: Page) -> Listed<T> {
     let total = items.len();
     let size = usize::try_from(page.size).unwrap_or(usize::MAX).max(1);
-    let first = size.saturating_mul(usize::try_from(page.number.saturating_sub(1)).unwrap_or(usize::MAX));
+    let first =
+        size.saturating_mul(usize::try_from(page.number.saturating_sub(1)).unwrap_or(usize::MAX));
     let items = items.into_iter().skip(first).take(size).collect();
-    Listed { items, total: u64::try_from(total).unwrap_or(u64::MAX), more: first.saturating_add(size) < total }
+    Listed {
+        items,
+        total: u64::try_from(total).unwrap_or(u64::MAX),
+        more: first.saturating_add(size) < total,
+    }
 }
 
 fn unreadable(error: std::io::Error) -> Error {
-    Error::Unavailable { detail: "a file of the folder cannot be read".to_owned(), source: Some(Box::new(error)) }
+    Error::Unavailable {
+        detail: "a file of the folder cannot be read".to_owned(),
+        source: Some(Box::new(error)),
+    }
 }
 
 fn read_only() -> Error {
-    Error::Query { status: 400, detail: "the folder is read only".to_owned(), field: None }
+    Error::Query {
+        status: 400,
+        detail: "the folder is read only".to_owned(),
+        field: None,
+    }
 }

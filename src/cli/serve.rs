@@ -1,0 +1,46 @@
+//! `groundwire serve`: bind, print the address, serve, drain on a signal.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+
+use super::{Failure, Serve, load, server, start_log, terminal};
+use crate::{
+    app::App,
+    config::{Config, Environment, Purpose},
+    http,
+};
+
+/// Runs the gateway until it is told to stop.
+pub(super) async fn run(args: Serve, env: &Environment) -> Result<(), Failure> {
+    let loaded = load(&args.source, args.listen, Purpose::Serve, env)?;
+    start_log(&loaded.config);
+    match &loaded.file {
+        Some(file) => terminal::talk(&format!("configuration from {}", file.display())),
+        None => terminal::talk("configuration from the environment alone"),
+    }
+    gateway(loaded.config).await
+}
+
+/// Serves `config` until the process is told to stop.
+pub(super) async fn gateway(config: Config) -> Result<(), Failure> {
+    let address = config.listen;
+    let building = tokio::task::spawn_blocking(move || App::build(config)).await;
+    let app = building
+        .map_err(|error| Failure::running("the start died", error))?
+        .map_err(|error| Failure::Running(error.to_string()))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| Failure::running(&format!("cannot listen on {address}"), error))?;
+    let bound = listener
+        .local_addr()
+        .map_err(|error| Failure::running("cannot tell the address", error))?;
+    let stop = app.stop.clone();
+    let parts = Arc::new(ArcSwap::from_pointee(app));
+    let router = http::router(Arc::clone(&parts));
+    terminal::talk(&format!("listening on http://{bound}"));
+    server::serve(listener, router, parts, stop)
+        .await
+        .map_err(|error| Failure::running("serving failed", error))
+}

@@ -1,0 +1,155 @@
+//! Accepts connections and serves them until told to stop.
+//!
+//! `axum::serve` has no way to bound slow heads or to drain with a deadline, so the loop over hyper is our own.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    signal::unix::{Signal, SignalKind, signal},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::http::Parts;
+
+/// How long a client may take to send the head of a request: slow ones must not hold a connection for nothing.
+const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long accepting pauses when the system has no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the last words of cut answers may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Serves `router` on `listener` until the process is told to stop, then drains.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    parts: Parts,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let mut signals = Signals::new()?;
+    let graceful = GracefulShutdown::new();
+    let service = TowerToHyperService::new(router);
+    let server = Arc::new(builder());
+
+    let mut draining = false;
+    let drained = sleep(Duration::MAX);
+    tokio::pin!(drained);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, peer)) => connect(&server, socket, peer, service.clone(), &graceful),
+                Err(error) => {
+                    warn!(error = %error, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            signal = signals.next() => {
+                if draining {
+                    info!("told to stop twice: stopping now");
+                    return Ok(());
+                }
+                draining = true;
+                let app = parts.load();
+                app.drain();
+                // At a terminal nobody has to be told by `/readyz` first.
+                let delay = if signal == Told::Interrupted { Duration::ZERO } else { app.config.timeouts.drain_delay };
+                info!(delay_ms = delay.as_millis(), "stopping: `/readyz` says so, new requests are still answered for a moment");
+                drained.as_mut().reset(tokio::time::Instant::now() + delay);
+            }
+            () = &mut drained, if draining => break,
+        }
+    }
+    drop(listener);
+
+    let patience = parts.load().config.timeouts.shutdown;
+    let closing = graceful.shutdown();
+    tokio::pin!(closing);
+    tokio::select! {
+        () = &mut closing => return Ok(()),
+        () = sleep(patience) => {}
+        _ = signals.next() => return Ok(()),
+    }
+    warn!("answers are still open after {patience:?}: ending them");
+    stop.cancel();
+    let _ = timeout(LAST_WORDS, closing).await;
+    Ok(())
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(64 << 10);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        .max_header_list_size(64 << 10);
+    server
+}
+
+fn connect(
+    server: &Arc<auto::Builder<TokioExecutor>>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    service: TowerToHyperService<Router>,
+    graceful: &GracefulShutdown,
+) {
+    // Small pieces must not wait for the acknowledgement of the one before.
+    let _ = socket.set_nodelay(true);
+    let watcher = graceful.watcher();
+    let server = Arc::clone(server);
+    let serving = async move {
+        let connection = server.serve_connection(TokioIo::new(socket), service);
+        if let Err(error) = watcher.watch(connection).await {
+            debug!(error = %error, %peer, "a connection ended early");
+        }
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a connection lives beside the others; it ends with its client, or at the drain's deadline"
+    )]
+    tokio::spawn(serving);
+}
+
+/// Which signal came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// SIGTERM: an orchestrator.
+    Terminated,
+    /// SIGINT: a person at a terminal.
+    Interrupted,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Terminated,
+            _ = self.interrupt.recv() => Told::Interrupted,
+        }
+    }
+}
