@@ -27,7 +27,7 @@ pub struct ApiError {
     /// What the caller reads.
     pub body: ErrorBody,
     /// Headers beside it.
-    pub headers: HeaderMap,
+    pub headers: Box<HeaderMap>,
 }
 
 impl ApiError {
@@ -42,7 +42,7 @@ impl ApiError {
         Self {
             status,
             body,
-            headers: HeaderMap::new(),
+            headers: Box::default(),
         }
     }
 
@@ -143,7 +143,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.body.to_json().bytes().clone()).into_response();
-        *response.headers_mut() = self.headers;
+        *response.headers_mut() = *self.headers;
         response.headers_mut().insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),

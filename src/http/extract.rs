@@ -8,7 +8,11 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use super::error::ApiError;
 
 /// Reads a JSON body of at most `limit` bytes.
-pub async fn json_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, ApiError> {
+pub(super) async fn json_body(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<Bytes, ApiError> {
     if let Some(kind) = headers.get(header::CONTENT_TYPE)
         && !is_json(kind)
     {
@@ -99,7 +103,7 @@ fn broken(error: &(dyn std::error::Error + 'static), limit: usize) -> ApiError {
 /// Scheme and host that the client knows the gateway by.
 ///
 /// `X-Forwarded-Proto` is believed for the scheme: a client that lies about it gets a link that does not work.
-pub fn own_address(headers: &HeaderMap, uri: &Uri) -> String {
+pub(super) fn own_address(headers: &HeaderMap, uri: &Uri) -> String {
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())

@@ -37,7 +37,7 @@ enum Stage {
 }
 
 /// The body of a streamed answer.
-pub struct StreamBody {
+pub(super) struct StreamBody {
     stage: Stage,
     family: Family,
     model: String,
@@ -57,7 +57,7 @@ struct Heartbeat {
 
 /// What a body needs beside its pieces.
 #[derive(Debug)]
-pub struct Frameless {
+pub(super) struct Frameless {
     /// Ends the answer at the end of a drain.
     pub stop: CancellationToken,
     /// The kind of its chunks.
@@ -72,12 +72,12 @@ pub struct Frameless {
 
 impl StreamBody {
     /// A body whose pieces are there.
-    pub fn speaking(pieces: Pieces, settings: &config::Stream, frame: Frameless) -> Self {
+    pub(super) fn speaking(pieces: Pieces, settings: &config::Stream, frame: Frameless) -> Self {
         Self::new(Stage::Speaking(pieces), settings, frame)
     }
 
     /// A body whose answer is still being prepared.
-    pub fn preparing(
+    pub(super) fn preparing(
         work: BoxFuture<'static, Result<Answer, rag::Error>>,
         settings: &config::Stream,
         frame: Frameless,

@@ -7,7 +7,7 @@ use super::{citations, links::Links, report::Report};
 use crate::openai::{Identity, Json, Object, chunk::content_text};
 
 /// Adds the report and the annotations to an upstream's whole answer.
-pub fn finish(mut answer: Object, mut report: Report, links: Option<&Links>) -> Bytes {
+pub(super) fn finish(mut answer: Object, mut report: Report, links: Option<&Links>) -> Bytes {
     if let Some(mut choices) = answer.value("choices").and_then(Json::items) {
         for choice in &mut choices {
             finish_choice(choice, &mut report, links);
@@ -63,7 +63,7 @@ fn text_of(choice: &Object, message: Option<&Object>) -> String {
 }
 
 /// An answer of the gateway's own, without any model.
-pub fn own(identity: &Identity, content: &str) -> Object {
+pub(super) fn own(identity: &Identity, content: &str) -> Object {
     let answer = Json::of(&json!({
         "id": identity.id, "object": "chat.completion", "created": identity.created, "model": identity.model,
         "choices": [{

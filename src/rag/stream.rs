@@ -203,13 +203,13 @@ impl Outgoing {
                 }
             };
             let Some(speaker) = speaker else { continue };
-            if let Some(delta) = &choice.delta {
-                if cited || !speaker.spoke {
-                    let text = delta.text();
-                    speaker.spoke |= !text.is_empty() || delta.calls_tools();
-                    if cited {
-                        speaker.text.push_str(&text);
-                    }
+            if let Some(delta) = &choice.delta
+                && (cited || !speaker.spoke)
+            {
+                let text = delta.text();
+                speaker.spoke |= !text.is_empty() || delta.calls_tools();
+                if cited {
+                    speaker.text.push_str(&text);
                 }
             }
             speaker.spoke |= choice.text.as_ref().is_some_and(|text| !text.is_empty());
