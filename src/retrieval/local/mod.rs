@@ -8,6 +8,7 @@ pub mod documents;
 pub mod folder;
 mod index;
 mod passages;
+mod question;
 mod ranking;
 mod schema;
 mod store;
