@@ -14,6 +14,8 @@ mod presets;
 mod problem;
 mod rag;
 mod reading;
+#[cfg(test)]
+mod reference;
 mod resolve;
 mod section;
 mod units;
