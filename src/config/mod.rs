@@ -161,7 +161,10 @@ pub struct Rag {
 /// `[rag]` keys that a model or a key of a client sets for itself; unset ones are inherited.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "each field is the field of `Rag` with the same name")]
+#[expect(
+    missing_docs,
+    reason = "each field is the field of `Rag` with the same name"
+)]
 pub struct RagLayer {
     pub mode: Option<Mode>,
     pub workspace_id: Option<Vec<WorkspaceId>>,
