@@ -4,8 +4,9 @@
 //! the sandbox decides as each module says. Any bearer key is taken, but one is demanded, so that a program which forgets its key finds
 //! out here. What the sandbox lacks (facets, keys, ask, parse, extract) is 404 like any unknown path.
 
+pub(super) mod body;
 pub(super) mod error;
-pub(super) mod fields;
+mod fields;
 pub(super) mod files;
 mod image;
 mod page;

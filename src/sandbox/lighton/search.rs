@@ -15,8 +15,9 @@ use crate::{
 
 use super::{
     Contract, Service,
+    body::{self, Bodies},
     error::Error,
-    fields::{self, Bodies, Fields},
+    fields::Fields,
     image,
 };
 
@@ -28,8 +29,8 @@ pub(super) async fn search(
     State(service): State<Service>,
     request: Request,
 ) -> Result<Json<Value>, Error> {
-    let mut fields = fields::read(request, Bodies::Any).await?;
-    let query = query(&mut fields, service.contract);
+    let mut fields = body::read(request, Bodies::Any).await?;
+    let mut query = query(&mut fields, service.contract);
     fields.finish()?;
     if !service.library.reaches(&query) {
         return Err(Error::Forbidden(
@@ -41,6 +42,8 @@ pub(super) async fn search(
     }
     let contract = service.contract;
     let asked = query.clone();
+    // The index knows no images: pages are found by their text.
+    query.mode = SearchMode::Text;
     let found = service
         .library
         .run(move |library| library.search(&query))
@@ -66,7 +69,8 @@ fn query(fields: &mut Fields, contract: Contract) -> SearchQuery {
     let workspaces = fields.integers("workspace_id").unwrap_or_default();
     query.tag_id = fields.integers("tag_id").unwrap_or_default();
     query.file_id = fields.integers("file_id").unwrap_or_default();
-    if !query.file_id.is_empty() && !(workspaces.is_empty() && query.tag_id.is_empty()) {
+    let has_other_scope = !workspaces.is_empty() || !query.tag_id.is_empty();
+    if !query.file_id.is_empty() && has_other_scope {
         fields.reject(
             "file_id",
             "invalid",

@@ -12,8 +12,8 @@ use crate::sandbox::{json::Json, library::Tag};
 
 use super::{
     Service,
+    body::{self, Bodies},
     error::Error,
-    fields::{self, Bodies},
     files::number,
     page::{Page, page},
     params::Params,
@@ -41,7 +41,7 @@ pub(super) async fn create(
     State(service): State<Service>,
     request: Request,
 ) -> Result<(StatusCode, Json<Value>), Error> {
-    let mut fields = fields::read(request, Bodies::Any).await?;
+    let mut fields = body::read(request, Bodies::Any).await?;
     fields.demand("name");
     let name = fields.text("name", 255);
     let description = fields.any_text("description", 500).unwrap_or_default();

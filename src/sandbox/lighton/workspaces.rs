@@ -12,8 +12,8 @@ use crate::sandbox::{json::Json, library::Workspace};
 
 use super::{
     Service,
+    body::{self, Bodies},
     error::Error,
-    fields::{self, Bodies},
     files::number,
     page::{Page, page},
     params::Params,
@@ -75,7 +75,7 @@ pub(super) async fn create(
     State(service): State<Service>,
     request: Request,
 ) -> Result<(StatusCode, Json<Value>), Error> {
-    let mut fields = fields::read(request, Bodies::Any).await?;
+    let mut fields = body::read(request, Bodies::Any).await?;
     fields.demand("name");
     let name = fields.text("name", 100);
     let description = fields
@@ -109,7 +109,7 @@ pub(super) async fn update(
     request: Request,
 ) -> Result<Json<Value>, Error> {
     let id = number(&id, "Workspace")?;
-    let mut fields = fields::read(request, Bodies::Any).await?;
+    let mut fields = body::read(request, Bodies::Any).await?;
     for unsupported in ["members", "datasource", "deleted_at"] {
         if fields.names().any(|name| name == unsupported) {
             return Err(Error::BadRequest(format!(

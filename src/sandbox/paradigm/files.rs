@@ -11,8 +11,8 @@ use crate::sandbox::{
     json::Json,
     library::{File, Upload},
     lighton::{
+        body,
         error::Error as LightOnError,
-        fields,
         files::{check_file, number},
         params::Params,
     },
@@ -28,7 +28,7 @@ pub(super) async fn create(
     State(service): State<Service>,
     request: Request,
 ) -> Result<(StatusCode, Json<Value>), Error> {
-    let (mut fields, file) = fields::read_with_file(request, &service.library).await?;
+    let (mut fields, file) = body::read_with_file(request, &service.library).await?;
     if file.is_none() {
         fields.reject("file", "required", "No file was submitted.");
     }

@@ -22,8 +22,8 @@ use crate::sandbox::{
 
 use super::{
     Service,
+    body::{self, Bodies},
     error::Error,
-    fields::{self, Bodies},
     params::Params,
 };
 
@@ -67,7 +67,7 @@ pub(super) async fn delete_many(
     State(service): State<Service>,
     request: Request,
 ) -> Result<StatusCode, Error> {
-    let mut fields = fields::read(request, Bodies::Any).await?;
+    let mut fields = body::read(request, Bodies::Any).await?;
     fields.demand("ids");
     let ids = fields.integers("ids").unwrap_or_default();
     if ids.is_empty() {
@@ -95,7 +95,7 @@ pub(super) async fn add_tags(
     request: Request,
 ) -> Result<Json<Value>, Error> {
     let file = known(&service, &id)?;
-    let mut fields = fields::read(request, Bodies::Any).await?;
+    let mut fields = body::read(request, Bodies::Any).await?;
     fields.demand("tags");
     let added = fields.integers("tags").unwrap_or_default();
     if added.is_empty() {

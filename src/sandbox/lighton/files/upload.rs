@@ -9,11 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::sandbox::{
     json::Json,
     library::{Edit, Origin, Upload, extension},
-    lighton::{
-        Service,
-        error::Error,
-        fields::{self, Fields},
-    },
+    lighton::{Service, body, error::Error, fields::Fields},
 };
 
 use super::{known, shape};
@@ -33,7 +29,7 @@ pub(in crate::sandbox::lighton) async fn create(
     State(service): State<Service>,
     request: Request,
 ) -> Result<(StatusCode, Json<Value>), Error> {
-    let (mut fields, file) = fields::read_with_file(request, &service.library).await?;
+    let (mut fields, file) = body::read_with_file(request, &service.library).await?;
     if file.is_none() {
         fields.reject("file", "required", "No file was submitted.");
     }
@@ -108,7 +104,7 @@ pub(in crate::sandbox::lighton) async fn update(
     request: Request,
 ) -> Result<Json<Value>, Error> {
     let before = known(&service, &id)?;
-    let (mut fields, file) = fields::read_with_file(request, &service.library).await?;
+    let (mut fields, file) = body::read_with_file(request, &service.library).await?;
     if fields.is_empty() && file.is_none() {
         return Err(Error::BadRequest("No fields to update.".to_owned()));
     }
