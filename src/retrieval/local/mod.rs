@@ -5,8 +5,10 @@
 //! together. Scores are told as LightOn tells them: `keyword` is BM25, `relevance` its place between 0 and 1.
 
 pub mod documents;
+pub mod folder;
 mod index;
 mod passages;
+mod question;
 mod ranking;
 mod schema;
 mod words;

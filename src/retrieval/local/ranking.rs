@@ -3,46 +3,29 @@
 //! A passage's BM25 score is the weighted sum over the fields of [`Fields`]; its neighbours in the document lend it a little of theirs, because
 //! a paragraph often leaves unsaid what the one before it said.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry as MapEntry};
+use std::collections::{BTreeMap, HashMap, btree_map::Entry as MapEntry};
 
 use tantivy::{
     Term,
     collector::TopDocs,
-    query::{
-        BooleanQuery, BoostQuery, ConstScoreQuery, DisjunctionMaxQuery, Occur, Query, TermQuery,
-        TermSetQuery,
-    },
-    schema::{Field, IndexRecordOption},
-    tokenizer::Language,
+    query::{BooleanQuery, ConstScoreQuery, Occur, Query, TermSetQuery},
+    schema::Field,
 };
 
-use super::{
-    index::Seen,
-    schema::Fields,
-    words::{self, Lexicon},
-};
+use super::{index::Seen, question::Question, schema::Fields, words::Lexicon};
 use crate::{
     config::RelevanceScoring,
     retrieval::{Passage, Scores, SearchQuery, Source},
 };
 
-/// What a match counts for in each field; among the stems it is 1.
-const EXACT: f32 = 0.3;
-const TITLE: f32 = 0.3;
-const HEADINGS: f32 = 0.4;
-const PAIRS: f32 = 0.3;
-
 /// The share of its better neighbour's score that a passage gains.
 const LENT: f32 = 0.3;
 
 /// Passages with less than this share of the best one's score are dropped where filtering is asked for.
-const FLOOR: f32 = 0.2;
+const FLOOR: f32 = 0.3;
 
 /// How many candidates are ranked with their neighbours, for each passage asked for.
 const CANDIDATES: usize = 4;
-
-/// Words of a question that count; more are a pasted document.
-const WORDS_MAX: usize = 256;
 
 /// A candidate.
 struct Hit {
@@ -59,8 +42,8 @@ pub(super) fn find(
     lexicon: Lexicon,
     query: &SearchQuery,
 ) -> tantivy::Result<Vec<Passage>> {
-    let asked = Asked::new(seen, lexicon, &query.text);
-    let Some(words) = asked.query(fields) else {
+    let question = Question::new(seen, fields, lexicon, &query.text)?;
+    let Some(words) = question.query(fields) else {
         return Ok(Vec::new());
     };
     let Some(query_in_scope) = scoped(words, fields, query) else {
@@ -75,7 +58,7 @@ pub(super) fn find(
             .then_with(|| (a.file_id, a.ordinal).cmp(&(b.file_id, b.ordinal)))
     });
     hits.truncate(wanted);
-    let ceiling = asked.ceiling(seen, fields)?;
+    let ceiling = question.ceiling();
     let floor = match query.relevance_scoring {
         RelevanceScoring::ScoringAndFiltering => {
             hits.first().map_or(0.0, |best| best.score * FLOOR)
@@ -87,120 +70,6 @@ pub(super) fn find(
         .iter()
         .filter_map(|hit| passage(seen, hit, ceiling, query.relevance_scoring))
         .collect())
-}
-
-/// A question, analysed.
-struct Asked {
-    /// Words that carry meaning, folded, each with its stems in the languages of the index.
-    words: Vec<(String, BTreeSet<String>)>,
-    /// Neighbouring stems.
-    pairs: BTreeSet<String>,
-}
-
-impl Asked {
-    fn new(seen: &Seen, mut lexicon: Lexicon, text: &str) -> Self {
-        let said = words::split(text);
-        let language = words::language_among(text, &seen.languages).unwrap_or(Language::English);
-        let telling: Vec<&String> = said
-            .iter()
-            .filter(|word| lexicon.stem(word, language).is_some())
-            .collect();
-        // A question of nothing but stop words ("The Who") is searched for as it stands.
-        let telling = if telling.is_empty() {
-            said.iter().collect()
-        } else {
-            telling
-        };
-        let spoken: Vec<Language> = seen
-            .languages
-            .iter()
-            .filter_map(|code| words::language_by_code(code))
-            .collect();
-        let mut known = BTreeSet::new();
-        let mut asked = Vec::new();
-        for word in telling
-            .into_iter()
-            .filter(|word| known.insert(word.as_str()))
-            .take(WORDS_MAX)
-        {
-            let stems = spoken
-                .iter()
-                .filter_map(|&language| lexicon.stem(word, language))
-                .collect();
-            asked.push((words::fold(word), stems));
-        }
-        let pairs = spoken
-            .iter()
-            .flat_map(|&language| words::pairs(&lexicon.stems(&said, language)))
-            .take(WORDS_MAX)
-            .collect();
-        Self {
-            words: asked,
-            pairs,
-        }
-    }
-
-    /// The words as a query over all text fields; `None` when there is no word.
-    fn query(&self, fields: Fields) -> Option<Box<dyn Query>> {
-        let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
-        let mut add = |field: Field, words: &[&String], weight: f32| {
-            if let Some(query) = any_of(field, words) {
-                clauses.push((Occur::Should, Box::new(BoostQuery::new(query, weight))));
-            }
-        };
-        for (word, stems) in &self.words {
-            add(fields.exact, &[word], EXACT);
-            let stems: Vec<&String> = stems.iter().collect();
-            for (field, weight) in [
-                (fields.stems, 1.0),
-                (fields.title, TITLE),
-                (fields.headings, HEADINGS),
-            ] {
-                add(field, &stems, weight);
-            }
-        }
-        for pair in &self.pairs {
-            add(fields.pairs, &[pair], PAIRS);
-        }
-        (!clauses.is_empty()).then(|| Box::new(BooleanQuery::new(clauses)) as Box<dyn Query>)
-    }
-
-    /// What a passage of average length scores that says every word once: the sum of the words' inverse document frequencies.
-    fn ceiling(&self, seen: &Seen, fields: Fields) -> tantivy::Result<f32> {
-        let passages = seen.searcher.num_docs() as f32;
-        let mut ceiling = 0.0;
-        for (word, stems) in &self.words {
-            let mut frequency = seen
-                .searcher
-                .doc_freq(&Term::from_field_text(fields.exact, word))?;
-            for stem in stems {
-                frequency = frequency.max(
-                    seen.searcher
-                        .doc_freq(&Term::from_field_text(fields.stems, stem))?,
-                );
-            }
-            let frequency = frequency as f32;
-            ceiling += (1.0 + ((passages - frequency).max(0.0) + 0.5) / (frequency + 0.5)).ln();
-        }
-        Ok(ceiling.max(f32::MIN_POSITIVE))
-    }
-}
-
-/// One word in any of its forms: the best form counts, not their sum.
-fn any_of(field: Field, words: &[&String]) -> Option<Box<dyn Query>> {
-    let term = |word: &&String| {
-        Box::new(TermQuery::new(
-            Term::from_field_text(field, word),
-            IndexRecordOption::WithFreqs,
-        )) as Box<dyn Query>
-    };
-    match words {
-        [] => None,
-        [only] => Some(term(only)),
-        several => Some(Box::new(DisjunctionMaxQuery::new(
-            several.iter().map(term).collect(),
-        ))),
-    }
 }
 
 /// `words` within the scope of `query`; `None` when the scope is empty.

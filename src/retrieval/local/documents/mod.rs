@@ -1,5 +1,8 @@
 //! Files read into pages of Markdown, by their extension.
 
+mod docx;
+mod html;
+mod pdf;
 mod text;
 
 use super::Page;
@@ -39,6 +42,9 @@ pub fn read(filename: &str, bytes: &[u8]) -> Result<Pages, ReadError> {
     match extension.as_str() {
         "md" => Ok(text::markdown(bytes)),
         "txt" => Ok(text::plain(bytes)),
+        "html" | "htm" => Ok(html::read(bytes)),
+        "pdf" => pdf::read(bytes),
+        "docx" => docx::read(bytes),
         _ => Err(ReadError::Unknown { extension }),
     }
 }
