@@ -28,3 +28,4 @@
 
 pub mod config;
 pub mod retrieval;
+pub mod sandbox;
