@@ -3,6 +3,8 @@
 //! A [`Retriever`] answers a [`SearchQuery`] with [`Found`]. Two stand behind it: LightOn's search API ([`lighton`]) and an index of a
 //! folder in this process ([`local`]). Neither knows who is asking beyond the query, and neither widens its scope.
 
+pub mod local;
+
 use std::collections::BTreeSet;
 
 use futures_util::future::BoxFuture;
