@@ -8,6 +8,7 @@ mod handbook;
 mod json;
 mod library;
 pub mod lighton;
+pub mod model;
 pub mod paradigm;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
@@ -145,7 +146,7 @@ async fn serve(listener: TcpListener, router: Router, stopped: oneshot::Receiver
 }
 
 fn router(library: Arc<Library>, behaviour: Behaviour) -> Router {
-    let model = Router::new();
+    let model = model::router();
     Router::new()
         .merge(lighton::router(Arc::clone(&library), behaviour.contract))
         .merge(paradigm::router(library, model.clone()))
