@@ -2,6 +2,7 @@
 
 mod check;
 mod health;
+mod sandbox;
 mod serve;
 mod server;
 mod terminal;
@@ -37,6 +38,8 @@ Exit codes: 0 fine, 1 it failed while running, 2 the command line is wrong, 78 t
 enum Command {
     /// Run the gateway
     Serve(Serve),
+    /// Try it: run the gateway with local stand-ins for search and models, no keys, no network
+    Sandbox(Sandbox),
     /// Read the configuration and print every problem at once
     Check(Check),
     /// Say whether a running gateway is alive (for container health checks)
@@ -58,6 +61,22 @@ struct Serve {
     /// The address to listen on; port 0 picks a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+struct Sandbox {
+    /// The documents to search (.md .txt .html .pdf .docx); a workspace for each sub-folder [default: a built-in handbook]
+    #[arg(long, value_name = "DIR")]
+    documents: Option<PathBuf>,
+    /// Where uploads are kept for the next start [default: in memory]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The gateway's address; port 0 picks a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// The address of the stand-ins; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    services_listen: SocketAddr,
 }
 
 #[derive(Debug, Args)]
@@ -103,6 +122,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     let env = Environment::from_process();
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(args, &env).await,
+        Command::Sandbox(args) => sandbox::run(args, &env).await,
         Command::Check(args) => check::run(args, &env).await,
         Command::Health(args) => health::run(args).await,
     };

@@ -286,7 +286,7 @@ impl From<upstream::Error> for ApiError {
                 "the model provider refused the gateway's own key; tell the operator to check the upstream's `api_key`",
             )
             .no_retry(),
-            Error::Status { status, body, headers, .. } => Self { status, body: *body, headers: *headers },
+            Error::Status { status, body, headers, .. } => Self { status, body: *body, headers },
         }
     }
 }

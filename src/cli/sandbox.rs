@@ -1,0 +1,92 @@
+//! `groundwire sandbox`: the stand-ins of `sandbox/`, and the gateway wired to them over loopback.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Failure, Sandbox, serve, start_log, terminal};
+use crate::{
+    config::{Config, Environment},
+    sandbox::{Options, Services},
+};
+
+/// Runs gateway and stand-ins until told to stop.
+pub(super) async fn run(args: Sandbox, env: &Environment) -> Result<(), Failure> {
+    let mut options = Options::new(args.services_listen);
+    let named = args.documents.is_some();
+    options.documents = args.documents;
+    options.data = args.data;
+    let (progress, bar) = terminal::progress("reading documents");
+    options.progress = progress;
+    let services = Services::start(options).await;
+    bar.finish_and_clear();
+    let services = services.map_err(|error| Failure::Running(Told::of(&error)))?;
+
+    let config = settings(services.addr, args.listen, env)?;
+    start_log(&config);
+    let documents = if named {
+        "your folder"
+    } else {
+        "the built-in handbook"
+    };
+    terminal::talk(&format!(
+        "sandbox over {documents}: no keys, no network; nothing here is for production"
+    ));
+    terminal::talk(&format!("services on http://{}", services.addr));
+    serve::gateway(config).await?;
+    services.shutdown().await;
+    Ok(())
+}
+
+/// The very settings that a production gateway would have, with the stand-ins as neighbours.
+fn settings(
+    services: SocketAddr,
+    listen: Option<SocketAddr>,
+    env: &Environment,
+) -> Result<Config, Failure> {
+    // What listens everywhere is reached by loopback.
+    let reached = if services.ip().is_unspecified() {
+        SocketAddr::new(loopback(services.ip()), services.port())
+    } else {
+        services
+    };
+    let text = format!(
+        r#"
+        default_upstream = "sandbox"
+        [search]
+        base_url = "http://{reached}"
+        api_key = "sandbox"
+        [upstreams.sandbox]
+        base_url = "http://{reached}/v1"
+        api_key = "sandbox"
+        [upstreams.paradigm]
+        base_url = "http://{reached}/api/v2"
+        api_key = "sandbox"
+        "#
+    );
+    let mut config = Config::parse(&text, env)?;
+    if let Some(listen) = listen {
+        config.listen = listen;
+    }
+    Ok(config)
+}
+
+fn loopback(of: IpAddr) -> IpAddr {
+    match of {
+        IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
+        IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+    }
+}
+
+/// An error with everything below it, on one line.
+struct Told;
+
+impl Told {
+    fn of(error: &dyn std::error::Error) -> String {
+        let mut line = error.to_string();
+        let mut source = error.source();
+        while let Some(deeper) = source {
+            line = format!("{line}: {deeper}");
+            source = deeper.source();
+        }
+        line
+    }
+}
