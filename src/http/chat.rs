@@ -27,6 +27,7 @@ use crate::{
     rag::{
         self, Answer, Job, Meta, Progress,
         settings::{self, RagOptions},
+        tool,
     },
     upstream::{Resolved, catalog::Allowed, headers},
 };
@@ -70,6 +71,7 @@ pub(super) async fn create(
         request,
         settings,
         options,
+        tenant: principal.name.clone(),
         scope,
         resolved,
         headers: headers::to_upstream(&head.headers),
@@ -79,6 +81,9 @@ pub(super) async fn create(
         progress: Arc::clone(&progress),
     };
     let mode = job.mode();
+    if mode == Mode::Tool {
+        tool::check(&job.request)?;
+    }
     notes.route(
         job.resolved.route.upstream.name(),
         &job.request.model,
