@@ -248,20 +248,16 @@ impl Writing {
             for tag in &document.tags {
                 entry.add_i64(fields.tag, tag.id);
             }
-            entry.add_pre_tokenized_text(fields.pairs, schema::tokens(words::pairs(&stems)));
-            entry.add_pre_tokenized_text(fields.stems, schema::tokens(stems));
-            entry.add_pre_tokenized_text(
-                fields.exact,
-                schema::tokens(said.iter().map(|word| words::fold(word)).collect()),
-            );
-            entry.add_pre_tokenized_text(
+            let exact: Vec<String> = said.iter().map(|word| words::fold(word)).collect();
+            let above = self.lexicon.stems(&words::split(&piece.headings), language);
+            entry.add_text(fields.exact, schema::joined(&exact));
+            entry.add_text(fields.pairs, schema::joined(&words::pairs(&stems)));
+            entry.add_text(fields.stems, schema::joined(&stems));
+            entry.add_text(
                 fields.title,
-                schema::tokens(self.lexicon.stems(&named, language)),
+                schema::joined(&self.lexicon.stems(&named, language)),
             );
-            entry.add_pre_tokenized_text(
-                fields.headings,
-                schema::tokens(self.lexicon.stems(&words::split(&piece.headings), language)),
-            );
+            entry.add_text(fields.headings, schema::joined(&above));
             self.writer
                 .add_document(entry)
                 .map_err(failed("take a passage"))?;

@@ -454,7 +454,7 @@ mod tests {
             sentence("one").replace('.', ", ").repeat(2),
             sentence("two"),
         );
-        let cut_in_two = one.split_at(110);
+        let cut_in_two = one.split_at(one.rfind(" is long").unwrap());
         let pages = [
             page(Some(3), &format!("{two}\n\n{}", cut_in_two.0)),
             page(Some(4), &format!("{}\n\n{two}", cut_in_two.1)),

@@ -260,7 +260,7 @@ pub(super) fn pairs(stems: &[String]) -> Vec<String> {
     stems
         .iter()
         .zip(stems.iter().skip(1))
-        .map(|(first, second)| format!("{first} {second}"))
+        .map(|(first, second)| format!("{first}+{second}"))
         .collect()
 }
 
