@@ -11,8 +11,6 @@ mod passages;
 mod question;
 mod ranking;
 mod schema;
-#[cfg(test)]
-mod tests;
 mod words;
 
 use std::{sync::Arc, time::Duration};
@@ -85,3 +83,6 @@ impl Retriever for Local {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
