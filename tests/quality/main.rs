@@ -10,4 +10,5 @@
 )]
 
 mod answers;
+mod indexing;
 mod retrieval;

@@ -11,6 +11,8 @@ mod passages;
 mod question;
 mod ranking;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::{sync::Arc, time::Duration};
