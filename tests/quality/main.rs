@@ -9,5 +9,6 @@
     reason = "the figures are what this program is for"
 )]
 
+mod answers;
 mod indexing;
 mod retrieval;

@@ -77,7 +77,7 @@ fn the_answering_paragraph_is_found_first_or_soon() {
 }
 
 /// The documents of `folder` in an index, and their paragraphs by file name.
-fn indexed(folder: &Path) -> (LocalIndex, HashMap<String, Vec<String>>) {
+pub(super) fn indexed(folder: &Path) -> (LocalIndex, HashMap<String, Vec<String>>) {
     let mut paragraphs = HashMap::new();
     let mut all = Vec::new();
     for (number, file) in fs::read_dir(folder).unwrap().enumerate() {

@@ -22,11 +22,14 @@ use axum::{
 use serde_json::{Value, json};
 
 mod answer;
+mod arguments;
+mod compare;
 mod context;
 mod conversation;
 mod extract;
 mod fields;
 mod legacy;
+mod material;
 mod options;
 mod question;
 mod refusal;
