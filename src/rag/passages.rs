@@ -105,7 +105,10 @@ impl Selection {
 
     /// Goes on from sources of earlier turns, which keep their numbers.
     pub fn continued(sources: Vec<Source>) -> Self {
-        let tokens = sources.iter().map(|source| tokens::estimate(&source.prompt_text).saturating_add(10)).sum();
+        let tokens = sources
+            .iter()
+            .map(|source| tokens::estimate(&source.prompt_text).saturating_add(10))
+            .sum();
         Self {
             sources,
             tokens,
@@ -120,7 +123,10 @@ impl Selection {
 
     /// Whether hardly a passage more would fit.
     pub fn is_full(&self, bounds: &Bounds<'_>) -> bool {
-        self.dropped.iter().any(|dropped| dropped.reason == Reason::Budget) && self.tokens.saturating_mul(2) > bounds.budget
+        self.dropped
+            .iter()
+            .any(|dropped| dropped.reason == Reason::Budget)
+            && self.tokens.saturating_mul(2) > bounds.budget
     }
 
     /// The passages as they stand in the prompt, a blank line between.

@@ -78,19 +78,29 @@ impl Gathered {
             .collect()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.calls.is_empty()
-    }
-
     fn add_fragment(&mut self, fragment: Fragment<'_>) {
-        let index = fragment.index.and_then(|index| index.get().trim_matches('"').parse().ok());
-        let function = fragment.function.unwrap_or(Function { id: None, name: None, arguments: None });
-        let id = fragment.id.filter(|id| !id.is_empty()).or(function.id).unwrap_or_default();
+        let index = fragment
+            .index
+            .and_then(|index| index.get().trim_matches('"').parse().ok());
+        let function = fragment.function.unwrap_or(Function {
+            id: None,
+            name: None,
+            arguments: None,
+        });
+        let id = fragment
+            .id
+            .filter(|id| !id.is_empty())
+            .or(function.id)
+            .unwrap_or_default();
         let name = function.name.unwrap_or_default();
         let arguments = function.arguments.map(written).unwrap_or_default();
-        let Some(at) = self.place(&id, index, &name, &arguments) else { return };
+        let Some(at) = self.place(&id, index, &name, &arguments) else {
+            return;
+        };
         self.latest = Some(at);
-        let Some(call) = self.calls.get_mut(at) else { return };
+        let Some(call) = self.calls.get_mut(at) else {
+            return;
+        };
         if call.id.is_empty() {
             call.id = id.into_owned();
         }
@@ -107,18 +117,39 @@ impl Gathered {
     }
 
     /// The call that a fragment continues: by its id, else by its index, else the latest one; a new one where it begins another.
-    fn place(&mut self, id: &str, index: Option<u64>, name: &str, arguments: &str) -> Option<usize> {
-        let by_id = (!id.is_empty()).then(|| self.calls.iter().position(|call| call.id == id)).flatten();
+    fn place(
+        &mut self,
+        id: &str,
+        index: Option<u64>,
+        name: &str,
+        arguments: &str,
+    ) -> Option<usize> {
+        let by_id = (!id.is_empty())
+            .then(|| self.calls.iter().position(|call| call.id == id))
+            .flatten();
         if by_id.is_some() {
             return by_id;
         }
-        let by_index = index.and_then(|index| self.calls.iter().rposition(|call| call.index == Some(index)));
-        let continued = if index.is_some() { by_index } else { self.latest };
+        let by_index = index.and_then(|index| {
+            self.calls
+                .iter()
+                .rposition(|call| call.index == Some(index))
+        });
+        let continued = if index.is_some() {
+            by_index
+        } else {
+            self.latest
+        };
         if let Some(known) = continued.and_then(|at| self.calls.get(at)) {
             // A new id without a name is a server that makes up an id for every fragment.
             let other_id = !id.is_empty() && !known.id.is_empty() && !name.is_empty();
-            let complete = |text: &str| serde_json::from_str::<Value>(text).is_ok_and(|value| value.is_object());
-            let begins_anew = !name.is_empty() && !known.name.is_empty() && arguments.starts_with('{') && complete(&known.arguments);
+            let complete = |text: &str| {
+                serde_json::from_str::<Value>(text).is_ok_and(|value| value.is_object())
+            };
+            let begins_anew = !name.is_empty()
+                && !known.name.is_empty()
+                && arguments.starts_with('{')
+                && complete(&known.arguments);
             if !other_id && !begins_anew {
                 return continued;
             }
@@ -154,7 +185,10 @@ impl Call {
 /// The calls of a whole message, `tool_calls` or the older `function_call`.
 pub(super) fn of_message(message: &Object) -> Vec<Call> {
     let mut gathered = Gathered::default();
-    if let Some(calls) = message.value("tool_calls").and_then(|calls| std::str::from_utf8(calls.bytes()).ok()) {
+    if let Some(calls) = message
+        .value("tool_calls")
+        .and_then(|calls| std::str::from_utf8(calls.bytes()).ok())
+    {
         gathered.add(&whole_calls(calls));
     }
     gathered.finish()
@@ -162,7 +196,9 @@ pub(super) fn of_message(message: &Object) -> Vec<Call> {
 
 /// Gives each call of a whole message an index of its own: there none continues another.
 fn whole_calls(calls: &str) -> String {
-    let Ok(Value::Array(mut calls)) = serde_json::from_str::<Value>(calls) else { return "[]".to_owned() };
+    let Ok(Value::Array(mut calls)) = serde_json::from_str::<Value>(calls) else {
+        return "[]".to_owned();
+    };
     for (index, call) in calls.iter_mut().enumerate() {
         if let Some(call) = call.as_object_mut() {
             call.insert("index".to_owned(), json!(index));
@@ -182,7 +218,9 @@ fn written(raw: &RawValue) -> String {
 
 /// Nine letters and digits, the only form that Mistral's templates take.
 pub(super) fn new_id() -> String {
-    std::iter::repeat_with(fastrand::alphanumeric).take(9).collect()
+    std::iter::repeat_with(fastrand::alphanumeric)
+        .take(9)
+        .collect()
 }
 
 /// Calls that a model wrote as text because no parser took them: Hermes and Qwen's `<tool_call>{..}</tool_call>`, Mistral's `[TOOL_CALLS][..]`,
@@ -194,7 +232,9 @@ pub(super) fn of_leaked_text(text: &str) -> Vec<Call> {
         let before = rest.get(..open).unwrap_or_default();
         let Some(tail) = rest.get(open..) else { break };
         let mut values = serde_json::Deserializer::from_str(tail).into_iter::<Value>();
-        let Some(Ok(value)) = values.next() else { break };
+        let Some(Ok(value)) = values.next() else {
+            break;
+        };
         if let Some(call) = leaked_call(&value, before) {
             calls.push(call);
         }
@@ -208,11 +248,26 @@ pub(super) fn of_leaked_text(text: &str) -> Vec<Call> {
 
 fn leaked_call(value: &Value, before: &str) -> Option<Call> {
     let named = value.get("name").and_then(Value::as_str);
-    let kimi = before.rsplit("<|tool_call_begin|>").next().and_then(|text| text.split("<|tool_call_argument_begin|>").next());
+    let kimi = before
+        .rsplit("<|tool_call_begin|>")
+        .next()
+        .and_then(|text| text.split("<|tool_call_argument_begin|>").next());
     let (name, arguments) = match (named, kimi) {
-        (Some(name), _) => (name.to_owned(), value.get("arguments").or_else(|| value.get("parameters")).cloned().unwrap_or(json!({}))),
+        (Some(name), _) => (
+            name.to_owned(),
+            value
+                .get("arguments")
+                .or_else(|| value.get("parameters"))
+                .cloned()
+                .unwrap_or(json!({})),
+        ),
         (None, Some(id)) if before.contains("<|tool_call_begin|>") => {
-            let name = id.trim().trim_start_matches("functions.").split(':').next().unwrap_or_default();
+            let name = id
+                .trim()
+                .trim_start_matches("functions.")
+                .split(':')
+                .next()
+                .unwrap_or_default();
             (name.to_owned(), value.clone())
         }
         _ => return None,
@@ -221,7 +276,12 @@ fn leaked_call(value: &Value, before: &str) -> Option<Call> {
         Value::String(text) => text,
         other => other.to_string(),
     };
-    (!name.is_empty()).then(|| Call { id: new_id(), name, arguments, ..Call::default() })
+    (!name.is_empty()).then(|| Call {
+        id: new_id(),
+        name,
+        arguments,
+        ..Call::default()
+    })
 }
 
 /// The assistant's message of a turn as it goes back to the model: its text, as the upstream sent it, and all its calls.
@@ -239,7 +299,11 @@ mod tests {
         for delta in deltas {
             gathered.add(delta);
         }
-        gathered.finish().into_iter().map(|call| (call.id, call.name, call.arguments)).collect()
+        gathered
+            .finish()
+            .into_iter()
+            .map(|call| (call.id, call.name, call.arguments))
+            .collect()
     }
 
     fn call(id: &str, name: &str, arguments: &str) -> (String, String, String) {
@@ -309,7 +373,11 @@ mod tests {
                 ],
                 &two[..1],
             ),
-            ("arguments as an object", &[r#"[{"id":"a","function":{"name":"f","arguments":{"x":1}}}]"#], &two[..1]),
+            (
+                "arguments as an object",
+                &[r#"[{"id":"a","function":{"name":"f","arguments":{"x":1}}}]"#],
+                &two[..1],
+            ),
             (
                 "the id inside the function, null arguments, the name later",
                 &[
@@ -335,16 +403,25 @@ mod tests {
 
     #[test]
     fn calls_without_id_or_arguments_get_them() {
-        let gathered = gather(&[r#"[{"index":0,"id":null,"function":{"name":"f","arguments":""}}]"#]);
-        let [(id, name, arguments)] = gathered.as_slice() else { panic!("one call") };
-        assert_eq!((id.len(), name.as_str(), arguments.as_str()), (9, "f", "{}"));
+        let gathered =
+            gather(&[r#"[{"index":0,"id":null,"function":{"name":"f","arguments":""}}]"#]);
+        let [(id, name, arguments)] = gathered.as_slice() else {
+            panic!("one call")
+        };
+        assert_eq!(
+            (id.len(), name.as_str(), arguments.as_str()),
+            (9, "f", "{}")
+        );
         assert!(id.chars().all(|c| c.is_ascii_alphanumeric()));
     }
 
     #[test]
     fn a_thousand_calls_are_bounded() {
         let many: Vec<Value> = (0..1000).map(|i| json!({"index": i, "id": format!("c{i}"), "function": {"name": "f", "arguments": "{}"}})).collect();
-        assert_eq!(gather(&[&Value::Array(many).to_string()]).len(), CALLS_LIMIT);
+        assert_eq!(
+            gather(&[&Value::Array(many).to_string()]).len(),
+            CALLS_LIMIT
+        );
     }
 
     #[test]
@@ -356,7 +433,11 @@ mod tests {
         ] {
             let calls = of_leaked_text(text);
             assert_eq!(calls.len(), 1, "{text}");
-            assert_eq!((calls[0].name.as_str(), calls[0].arguments.as_str()), ("lighton_search", "{\"query\":\"a\"}"), "{text}");
+            assert_eq!(
+                (calls[0].name.as_str(), calls[0].arguments.as_str()),
+                ("lighton_search", "{\"query\":\"a\"}"),
+                "{text}"
+            );
         }
         assert_eq!(of_leaked_text("<tool_call>{\"name\": "), []);
     }

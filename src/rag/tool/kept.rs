@@ -43,7 +43,10 @@ pub(super) enum Body {
     /// A sentence of the gateway's.
     Text(String),
     /// Passages by their numbers: those that it brought, and those that the model had already.
-    Passages { fresh: Vec<usize>, again: Vec<usize> },
+    Passages {
+        fresh: Vec<usize>,
+        again: Vec<usize>,
+    },
 }
 
 /// What is kept for one answer.
@@ -63,17 +66,32 @@ pub struct KeptTurns {
 impl Default for KeptTurns {
     fn default() -> Self {
         let size = |_: &[u8; 32], kept: &Arc<Kept>| u32::try_from(kept.size()).unwrap_or(u32::MAX);
-        Self { turns: Cache::builder().weigher(size).max_capacity(SIZE_LIMIT).time_to_live(TTL).build() }
+        Self {
+            turns: Cache::builder()
+                .weigher(size)
+                .max_capacity(SIZE_LIMIT)
+                .time_to_live(TTL)
+                .build(),
+        }
     }
 }
 
 impl Kept {
     fn size(&self) -> usize {
         let texts = |turn: &KeptTurn| {
-            let calls: usize = turn.calls.iter().map(|call| call.arguments.len() + 200).sum();
+            let calls: usize = turn
+                .calls
+                .iter()
+                .map(|call| call.arguments.len() + 200)
+                .sum();
             turn.content.as_ref().map_or(0, String::len) + calls
         };
-        1000 + self.turns.iter().map(texts).sum::<usize>() + self.sources.iter().map(|source| 2 * source.passage.content.len() + 500).sum::<usize>()
+        1000 + self.turns.iter().map(texts).sum::<usize>()
+            + self
+                .sources
+                .iter()
+                .map(|source| 2 * source.passage.content.len() + 500)
+                .sum::<usize>()
     }
 }
 
@@ -102,10 +120,16 @@ impl Trail {
         }
         self.take(&message.role);
         self.take(&message.text());
-        if let Ok(Answered { tool_call_id: Some(id) }) = message.json.read() {
+        if let Ok(Answered {
+            tool_call_id: Some(id),
+        }) = message.json.read()
+        {
             self.take(&id);
         }
-        for call in Object::parse(&message.json).map(|object| calls::of_message(&object)).unwrap_or_default() {
+        for call in Object::parse(&message.json)
+            .map(|object| calls::of_message(&object))
+            .unwrap_or_default()
+        {
             self.take_call(&call);
         }
     }
@@ -135,16 +159,28 @@ impl KeptTurns {
     }
 
     /// Puts the kept turns of a conversation back where they belong; returns the messages, and what was found for them.
-    pub(super) fn put_back(&self, tenant: &str, scope: &Scope, style: Style, messages: Vec<Message>) -> (Vec<Message>, Kept) {
+    pub(super) fn put_back(
+        &self,
+        tenant: &str,
+        scope: &Scope,
+        style: Style,
+        messages: Vec<Message>,
+    ) -> (Vec<Message>, Kept) {
         let mut trail = Trail::new(tenant, scope);
         let mut restored = Kept::default();
         let mut all = Vec::with_capacity(messages.len());
         for message in messages {
             let visible = match message.role.as_str() {
-                "assistant" => Object::parse(&message.json).map(|object| calls::of_message(&object)).unwrap_or_default(),
+                "assistant" => Object::parse(&message.json)
+                    .map(|object| calls::of_message(&object))
+                    .unwrap_or_default(),
                 _ => Vec::new(),
             };
-            let kept = if visible.is_empty() { None } else { self.turns.get(&trail.key(&visible)) };
+            let kept = if visible.is_empty() {
+                None
+            } else {
+                self.turns.get(&trail.key(&visible))
+            };
             trail.pass(&message);
             let Some(kept) = kept else {
                 let mut message = message;
@@ -156,12 +192,30 @@ impl KeptTurns {
                 continue;
             };
             // The scope may have become narrower since: what it no longer holds is not shown again.
-            for source in kept.sources.iter().filter(|source| scope.holds(source.passage.workspace.as_ref().map(|workspace| workspace.id))) {
-                if !restored.sources.iter().any(|known| known.index == source.index) {
+            for source in kept.sources.iter().filter(|source| {
+                scope.holds(
+                    source
+                        .passage
+                        .workspace
+                        .as_ref()
+                        .map(|workspace| workspace.id),
+                )
+            }) {
+                if !restored
+                    .sources
+                    .iter()
+                    .any(|known| known.index == source.index)
+                {
                     restored.sources.push(source.clone());
                 }
             }
-            restored.queries.extend(kept.queries.iter().filter(|query| !restored.queries.contains(query)).cloned().collect::<Vec<_>>());
+            restored.queries.extend(
+                kept.queries
+                    .iter()
+                    .filter(|query| !restored.queries.contains(query))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
             for turn in &kept.turns {
                 all.extend(turn.messages(&restored.sources, style));
             }
@@ -178,7 +232,10 @@ impl KeptTurn {
         let answers = self.results.iter().map(|(id, body)| {
             Json::of(&serde_json::json!({"role": "tool", "tool_call_id": id, "content": body.text(sources, style)}))
         });
-        std::iter::once(own).chain(answers).filter_map(Message::read).collect()
+        std::iter::once(own)
+            .chain(answers)
+            .filter_map(Message::read)
+            .collect()
     }
 }
 
@@ -189,10 +246,20 @@ impl Body {
             Self::Text(text) => text.clone(),
             Self::Passages { fresh, again } => {
                 let find = |index: &usize| sources.iter().find(|source| source.index == *index);
-                let blocks = fresh.iter().filter_map(find).map(|source| source.block(style));
-                let named = again.iter().filter_map(find).map(|source| format!("{} (given above)", source.head(style)));
+                let blocks = fresh
+                    .iter()
+                    .filter_map(find)
+                    .map(|source| source.block(style));
+                let named = again
+                    .iter()
+                    .filter_map(find)
+                    .map(|source| format!("{} (given above)", source.head(style)));
                 let all: Vec<String> = blocks.chain(named).collect();
-                if all.is_empty() { crate::rag::prompt::NO_RESULTS.to_owned() } else { all.join("\n\n") }
+                if all.is_empty() {
+                    crate::rag::prompt::NO_RESULTS.to_owned()
+                } else {
+                    all.join("\n\n")
+                }
             }
         }
     }

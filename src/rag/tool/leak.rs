@@ -3,7 +3,12 @@
 //! The text is held back only while it could still be the beginning of such markup, which is a few characters.
 
 /// How the markup of the models in the field begins (Hermes and Qwen, Kimi, Mistral).
-const MARKERS: [&str; 4] = ["<tool_call>", "<|tool_calls_section_begin|>", "<|tool_call_begin|>", "[TOOL_CALLS]"];
+const MARKERS: [&str; 4] = [
+    "<tool_call>",
+    "<|tool_calls_section_begin|>",
+    "<|tool_call_begin|>",
+    "[TOOL_CALLS]",
+];
 
 /// Keeps leaked markup out of the text of one turn.
 #[derive(Debug, Default)]
@@ -38,10 +43,22 @@ impl Filter {
 /// How many bytes at the end of `text` may be the beginning of a marker.
 fn undecided(text: &str) -> usize {
     let may_begin = |length: usize| {
-        text.get(text.len() - length..).is_some_and(|tail| MARKERS.iter().any(|marker| marker.len() > length && marker.starts_with(tail)))
+        text.get(text.len() - length..).is_some_and(|tail| {
+            MARKERS
+                .iter()
+                .any(|marker| marker.len() > length && marker.starts_with(tail))
+        })
     };
-    let longest = MARKERS.iter().map(|marker| marker.len()).max().unwrap_or(0).min(text.len());
-    (1..=longest).rev().find(|length| may_begin(*length)).unwrap_or(0)
+    let longest = MARKERS
+        .iter()
+        .map(|marker| marker.len())
+        .max()
+        .unwrap_or(0)
+        .min(text.len());
+    (1..=longest)
+        .rev()
+        .find(|length| may_begin(*length))
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -63,7 +80,11 @@ mod tests {
         let text = "Let me look. <tool_call>{\"name\":\"x\"}</tool_call>";
         for cut in 0..=text.len() {
             let (before, after) = text.split_at(cut);
-            assert_eq!(run(&[before, after]), ("Let me look. ".to_owned(), Some(text[13..].to_owned())), "{cut}");
+            assert_eq!(
+                run(&[before, after]),
+                ("Let me look. ".to_owned(), Some(text[13..].to_owned())),
+                "{cut}"
+            );
         }
     }
 

@@ -120,9 +120,14 @@ impl Session {
     pub(super) fn new(pipeline: Arc<Pipeline>, mut job: Job) -> Self {
         let style = job.cited();
         let mut trail = Trail::new(&job.tenant, &job.scope);
-        job.request.messages.iter().for_each(|message| trail.pass(message));
+        job.request
+            .messages
+            .iter()
+            .for_each(|message| trail.pass(message));
         let messages = std::mem::take(job.request.messages_mut());
-        let (messages, kept) = pipeline.kept.put_back(&job.tenant, &job.scope, style, messages);
+        let (messages, kept) = pipeline
+            .kept
+            .put_back(&job.tenant, &job.scope, style, messages);
         *job.request.messages_mut() = messages.clone();
 
         let mut report = Report::new(Mode::Tool, job.settings.sources);
@@ -133,11 +138,20 @@ impl Session {
             style,
             timings: Timings::default(),
             usage: None,
-            tools: job.request.object().value("tools").and_then(Json::items).unwrap_or_default(),
+            tools: job
+                .request
+                .object()
+                .value("tools")
+                .and_then(Json::items)
+                .unwrap_or_default(),
             parallel: job.request.object().read_value("parallel_tool_calls") != Some(false),
             budget: job.passage_budget(),
             // A client that wants no tool called wants none of ours called either.
-            phase: if tool_choice == ToolChoice::None { Phase::Last } else { Phase::Open },
+            phase: if tool_choice == ToolChoice::None {
+                Phase::Last
+            } else {
+                Phase::Open
+            },
             rounds: 0,
             asked: kept.queries.iter().map(|query| same_words(query)).collect(),
             hidden: Vec::new(),
@@ -155,7 +169,9 @@ impl Session {
     pub(super) fn prepare(&mut self) {
         self.rounds += 1;
         let settings = &self.job.settings;
-        if self.phase == Phase::Open && (self.rounds >= settings.max_rounds || self.report.searches >= settings.max_searches) {
+        if self.phase == Phase::Open
+            && (self.rounds >= settings.max_rounds || self.report.searches >= settings.max_searches)
+        {
             self.phase = Phase::Last;
         }
         let mut tools = self.tools.clone();
@@ -177,7 +193,10 @@ impl Session {
             }
         }
         if request.stream {
-            let mut options = request.object().value("stream_options").and_then(crate::openai::Object::parse);
+            let mut options = request
+                .object()
+                .value("stream_options")
+                .and_then(crate::openai::Object::parse);
             let options = options.get_or_insert_with(crate::openai::Object::empty);
             options.set("include_usage", Json::of(&true));
             let options = options.to_json();
@@ -188,7 +207,11 @@ impl Session {
             tell_in_text(&mut messages, &self.report.selection.context(self.style));
         } else {
             let sources = &self.report.selection.sources;
-            messages.extend(self.hidden.iter().flat_map(|turn| turn.messages(sources, self.style)));
+            messages.extend(
+                self.hidden
+                    .iter()
+                    .flat_map(|turn| turn.messages(sources, self.style)),
+            );
         }
         *self.job.request.messages_mut() = messages;
     }
@@ -205,12 +228,20 @@ impl Session {
             calls.truncate(1);
         }
         let owner = |call: &Call| spec::owner(&call.name, &self.client_tools);
-        let clients: Vec<Call> = calls.iter().filter(|call| owner(call) == Owner::Client).cloned().collect();
+        let clients: Vec<Call> = calls
+            .iter()
+            .filter(|call| owner(call) == Owner::Client)
+            .cloned()
+            .collect();
         let hides = clients.len() < calls.len();
-        let says = turn.content.as_deref().is_some_and(|content| !content.trim().is_empty());
+        let says = turn
+            .content
+            .as_deref()
+            .is_some_and(|content| !content.trim().is_empty());
 
         if self.phase != Phase::Open {
-            let failed = (hides && clients.is_empty()) || (calls.is_empty() && !says && !ended_on_purpose(turn.finish.as_deref()));
+            let failed = (hides && clients.is_empty())
+                || (calls.is_empty() && !says && !ended_on_purpose(turn.finish.as_deref()));
             return match (failed, self.phase) {
                 (true, Phase::Last) => {
                     self.phase = Phase::Plain;
@@ -218,28 +249,62 @@ impl Session {
                 }
                 (true, _) => Err(self.no_answer()),
                 (false, _) if clients.is_empty() => Ok(Step::Done),
-                (false, _) => Ok(Step::Client(KeptTurn { content: turn.content, calls: clients.clone(), results: Vec::new() }, Vec::new(), clients)),
+                (false, _) => Ok(Step::Client(
+                    KeptTurn {
+                        content: turn.content,
+                        calls: clients.clone(),
+                        results: Vec::new(),
+                    },
+                    Vec::new(),
+                    clients,
+                )),
             };
         }
         if calls.is_empty() {
             if says || ended_on_purpose(turn.finish.as_deref()) {
                 return Ok(Step::Done);
             }
-            self.phase = if self.hidden.is_empty() { Phase::Last } else { Phase::Plain };
+            self.phase = if self.hidden.is_empty() {
+                Phase::Last
+            } else {
+                Phase::Plain
+            };
             return Ok(Step::Again);
         }
-        let owned: Vec<(Call, Owner)> = calls.iter().map(|call| (call.clone(), owner(call))).collect();
-        let hidden = owned.into_iter().filter(|(_, owner)| *owner != Owner::Client);
-        let planned = hidden.map(|(call, owner)| self.plan(&call, owner)).collect();
+        let owned: Vec<(Call, Owner)> = calls
+            .iter()
+            .map(|call| (call.clone(), owner(call)))
+            .collect();
+        let hidden = owned
+            .into_iter()
+            .filter(|(_, owner)| *owner != Owner::Client);
+        let planned = hidden
+            .map(|(call, owner)| self.plan(&call, owner))
+            .collect();
         let calls = calls.into_iter().map(|call| self.replayed(call)).collect();
-        let kept = KeptTurn { content: turn.content, calls, results: Vec::new() };
-        Ok(if clients.is_empty() { Step::Answer(kept, planned) } else { Step::Client(kept, planned, clients) })
+        let kept = KeptTurn {
+            content: turn.content,
+            calls,
+            results: Vec::new(),
+        };
+        Ok(if clients.is_empty() {
+            Step::Answer(kept, planned)
+        } else {
+            Step::Client(kept, planned, clients)
+        })
     }
 
     /// Runs what was planned; the searches of a turn run at the same time.
-    pub(super) async fn run(&mut self, mut turn: KeptTurn, planned: Vec<Planned>) -> Result<Vec<Ran>, Error> {
+    pub(super) async fn run(
+        &mut self,
+        mut turn: KeptTurn,
+        planned: Vec<Planned>,
+    ) -> Result<Vec<Ran>, Error> {
         let began = Instant::now();
-        let queries: Vec<_> = planned.iter().map(|planned| planned.query(&self.job)).collect();
+        let queries: Vec<_> = planned
+            .iter()
+            .map(|planned| planned.query(&self.job))
+            .collect();
         let retriever = &self.pipeline.retriever;
         let found = join_all(queries.iter().map(|query| async move {
             match query {
@@ -274,7 +339,11 @@ impl Session {
 
     /// Keeps the hidden turns for the client's return.
     pub(super) fn keep(&self, visible: &[Call]) {
-        let kept = Kept { turns: self.hidden.clone(), sources: self.report.selection.sources.clone(), queries: self.report.queries.clone() };
+        let kept = Kept {
+            turns: self.hidden.clone(),
+            sources: self.report.selection.sources.clone(),
+            queries: self.report.queries.clone(),
+        };
         self.pipeline.kept.keep(self.trail.key(visible), kept);
     }
 
@@ -292,12 +361,19 @@ impl Session {
         let action = match owner {
             Owner::Nobody | Owner::Client => {
                 let name: String = call.name.chars().take(64).collect();
-                Action::Say(format!("There is no tool called `{name}`. Use `{}`, or answer.", spec::NAME))
+                Action::Say(format!(
+                    "There is no tool called `{name}`. Use `{}`, or answer.",
+                    spec::NAME
+                ))
             }
             Owner::Search => match Arguments::read(&call.arguments) {
                 Err(sentence) => Action::Say(sentence.to_owned()),
-                Ok(arguments) if self.asked.contains(&same_words(&arguments.query)) => Action::Say(ALREADY.to_owned()),
-                Ok(_) if self.report.searches >= self.job.settings.max_searches => Action::Say(NO_MORE.to_owned()),
+                Ok(arguments) if self.asked.contains(&same_words(&arguments.query)) => {
+                    Action::Say(ALREADY.to_owned())
+                }
+                Ok(_) if self.report.searches >= self.job.settings.max_searches => {
+                    Action::Say(NO_MORE.to_owned())
+                }
                 Ok(arguments) => {
                     self.asked.push(same_words(&arguments.query));
                     self.report.searches += 1;
@@ -306,7 +382,10 @@ impl Session {
                 }
             },
         };
-        Planned { id: call.id.clone(), action }
+        Planned {
+            id: call.id.clone(),
+            action,
+        }
     }
 
     /// A call as it goes back to the model: its id verbatim, and arguments that chat templates can parse.
@@ -314,19 +393,30 @@ impl Session {
         if spec::owner(&call.name, &self.client_tools) == Owner::Search {
             spec::NAME.clone_into(&mut call.name);
             if !is_object(&call.arguments) {
-                call.arguments = Arguments::read(&call.arguments).map_or_else(|_| "{}".to_owned(), |arguments| arguments.to_json());
+                call.arguments = Arguments::read(&call.arguments)
+                    .map_or_else(|_| "{}".to_owned(), |arguments| arguments.to_json());
             }
-        } else if !is_object(&call.arguments) && spec::owner(&call.name, &self.client_tools) == Owner::Nobody {
+        } else if !is_object(&call.arguments)
+            && spec::owner(&call.name, &self.client_tools) == Owner::Nobody
+        {
             "{}".clone_into(&mut call.arguments);
         }
         call
     }
 
-    fn record(&mut self, arguments: &Arguments, found: Result<Found, retrieval::Error>) -> Result<Body, Error> {
+    fn record(
+        &mut self,
+        arguments: &Arguments,
+        found: Result<Found, retrieval::Error>,
+    ) -> Result<Body, Error> {
         let found = match found {
             Ok(found) => found,
             // What the model wrote made no query: that is for the model to mend.
-            Err(retrieval::Error::Query { .. }) => return Ok(Body::Text("This search is not possible. Use other words.".to_owned())),
+            Err(retrieval::Error::Query { .. }) => {
+                return Ok(Body::Text(
+                    "This search is not possible. Use other words.".to_owned(),
+                ));
+            }
             Err(error @ retrieval::Error::Scope { .. }) => return Err(error.into()),
             Err(error) if self.job.settings.on_search_error == OnSearchError::Answer => {
                 warn!(error = %error, "search failed; the model is told");
@@ -334,7 +424,9 @@ impl Session {
                 if !self.report.warnings.iter().any(|known| known == warning) {
                     self.report.warnings.push(warning.to_owned());
                 }
-                return Ok(Body::Text("The search failed. Answer without it, and say so.".to_owned()));
+                return Ok(Body::Text(
+                    "The search failed. Answer without it, and say so.".to_owned(),
+                ));
             }
             Err(error) => return Err(error.into()),
         };
@@ -354,18 +446,26 @@ impl Session {
         let some = !found.passages.is_empty();
         let mut brought = selection.add(found.passages, &bounds);
         brought.dedup();
-        let (fresh, again): (Vec<usize>, Vec<usize>) = brought.into_iter().partition(|index| *index > before);
+        let (fresh, again): (Vec<usize>, Vec<usize>) =
+            brought.into_iter().partition(|index| *index > before);
         if fresh.is_empty() && again.is_empty() && some && selection.is_full(&bounds) {
-            return Ok(Body::Text("There is no room for more passages. Answer with those above.".to_owned()));
+            return Ok(Body::Text(
+                "There is no room for more passages. Answer with those above.".to_owned(),
+            ));
         }
-        tracing::debug!(results = fresh.len(), max_results = arguments.max_results, "searched for the model");
+        tracing::debug!(
+            results = fresh.len(),
+            max_results = arguments.max_results,
+            "searched for the model"
+        );
         Ok(Body::Passages { fresh, again })
     }
 
     fn no_answer(&self) -> Error {
         Error::Upstream(upstream::Error::Invalid {
             upstream: self.job.resolved.route.upstream.name().to_owned(),
-            detail: "the model kept calling tools or said nothing when it was asked to answer".to_owned(),
+            detail: "the model kept calling tools or said nothing when it was asked to answer"
+                .to_owned(),
         })
     }
 }
@@ -387,7 +487,9 @@ impl Planned {
     /// What is told of a search that begins; `None` for an answer that needs none.
     pub(super) fn event(&self) -> Option<Value> {
         match &self.action {
-            Action::Search(arguments) => Some(json!({"type": "search.started", "query": arguments.query})),
+            Action::Search(arguments) => {
+                Some(json!({"type": "search.started", "query": arguments.query}))
+            }
             Action::Say(_) => None,
         }
     }
@@ -397,8 +499,16 @@ impl Planned {
         match &self.action {
             Action::Search(arguments) => {
                 let query = search_query(job, arguments.query.clone());
-                let max_results = job.options.max_results.map_or(arguments.max_results, |most| most.min(arguments.max_results));
-                Some(retrieval::SearchQuery { max_results, ..query })
+                let max_results = job
+                    .options
+                    .max_results
+                    .map_or(arguments.max_results, |most| {
+                        most.min(arguments.max_results)
+                    });
+                Some(retrieval::SearchQuery {
+                    max_results,
+                    ..query
+                })
             }
             Action::Say(_) => None,
         }
@@ -415,14 +525,28 @@ fn is_object(arguments: &str) -> bool {
 }
 
 fn same_words(query: &str) -> String {
-    query.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+    query
+        .split_whitespace()
+        .map(str::to_lowercase)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Puts what was found into the last user message, for models that will not answer after tool calls.
 fn tell_in_text(messages: &mut Vec<Message>, context: &str) {
-    let context = if context.is_empty() { prompt::NO_RESULTS } else { context };
-    let text = format!("Search results:\n{context}\n\nAnswer now, from these results; do not call any tool.");
-    match messages.iter_mut().rev().find(|message| message.role == "user") {
+    let context = if context.is_empty() {
+        prompt::NO_RESULTS
+    } else {
+        context
+    };
+    let text = format!(
+        "Search results:\n{context}\n\nAnswer now, from these results; do not call any tool."
+    );
+    match messages
+        .iter_mut()
+        .rev()
+        .find(|message| message.role == "user")
+    {
         Some(user) => user.append_text(&text),
         None => messages.push(Message::new("user", &text)),
     }
@@ -431,13 +555,22 @@ fn tell_in_text(messages: &mut Vec<Message>, context: &str) {
 /// The calls of a whole answer's message, leaked ones included; what leaked is taken out of the text.
 pub(super) fn read_message(message: &crate::openai::Object) -> (Option<String>, Vec<Call>) {
     let mut calls = calls::of_message(message);
-    let content = message.read_value::<Value>("content").map(|_| Message::read(message.to_json()).map(|message| message.text()).unwrap_or_default());
-    let Some(text) = content else { return (None, calls) };
+    let content = message.read_value::<Value>("content").map(|_| {
+        Message::read(message.to_json())
+            .map(|message| message.text())
+            .unwrap_or_default()
+    });
+    let Some(text) = content else {
+        return (None, calls);
+    };
     let mut filter = super::leak::Filter::default();
     let mut kept = filter.push(&text);
     let (rest, leaked) = filter.finish();
     kept.push_str(&rest);
-    let found = leaked.as_deref().map(calls::of_leaked_text).unwrap_or_default();
+    let found = leaked
+        .as_deref()
+        .map(calls::of_leaked_text)
+        .unwrap_or_default();
     if found.is_empty() {
         return (Some(text), calls);
     }

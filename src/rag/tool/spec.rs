@@ -24,7 +24,15 @@ const NEAR_NAMES: [&str; 9] = [
 ];
 
 /// Keys that models write for `query`.
-const QUERY_KEYS: [&str; 7] = ["query", "q", "question", "search_query", "queries", "text", "input"];
+const QUERY_KEYS: [&str; 7] = [
+    "query",
+    "q",
+    "question",
+    "search_query",
+    "queries",
+    "text",
+    "input",
+];
 
 /// How many results a call asks for that does not say (the guides' default).
 const DEFAULT_RESULTS: u16 = 5;
@@ -75,7 +83,9 @@ pub fn check(request: &ChatRequest) -> Result<(), Invalid> {
     match client_tools(request).iter().position(|name| name == NAME) {
         Some(index) => Err(Invalid::value(
             format!("tools[{index}].function.name"),
-            format!("the gateway has a tool called `{NAME}` of its own; leave yours out, or send `rag.mode: \"off\"`"),
+            format!(
+                "the gateway has a tool called `{NAME}` of its own; leave yours out, or send `rag.mode: \"off\"`"
+            ),
         )),
         None => Ok(()),
     }
@@ -83,12 +93,22 @@ pub fn check(request: &ChatRequest) -> Result<(), Invalid> {
 
 /// The names of the tools that the client brought.
 pub(super) fn client_tools(request: &ChatRequest) -> Vec<String> {
-    let tools = request.object().value("tools").and_then(Json::items).unwrap_or_default();
-    tools.iter().map(|tool| function_name(tool).unwrap_or_default()).collect()
+    let tools = request
+        .object()
+        .value("tools")
+        .and_then(Json::items)
+        .unwrap_or_default();
+    tools
+        .iter()
+        .map(|tool| function_name(tool).unwrap_or_default())
+        .collect()
 }
 
 fn function_name(tool: &Json) -> Option<String> {
-    Object::parse(tool)?.value("function").and_then(Object::parse)?.read_value("name")
+    Object::parse(tool)?
+        .value("function")
+        .and_then(Object::parse)?
+        .read_value("name")
 }
 
 /// Whose a call is.
@@ -109,7 +129,11 @@ pub(super) fn owner(name: &str, client_tools: &[String]) -> Owner {
     }
     let plain = name.to_lowercase().replace(['-', '.', ' '], "_");
     let plain = plain.strip_prefix("functions_").unwrap_or(&plain);
-    if plain == NAME || NEAR_NAMES.contains(&plain) { Owner::Search } else { Owner::Nobody }
+    if plain == NAME || NEAR_NAMES.contains(&plain) {
+        Owner::Search
+    } else {
+        Owner::Nobody
+    }
 }
 
 /// What a call asks for.
@@ -122,9 +146,16 @@ pub(super) struct Arguments {
 impl Arguments {
     /// Reads what the model wrote; the error is a sentence for it.
     pub(super) fn read(written: &str) -> Result<Self, &'static str> {
-        let value = mended(written).ok_or("The arguments are not valid JSON. Call the tool again with {\"query\": \"...\"}.")?;
-        let query = query(&value).ok_or("The argument `query` is missing. Call the tool again with {\"query\": \"...\"}.")?;
-        Ok(Self { query, max_results: max_results(&value) })
+        let value = mended(written).ok_or(
+            "The arguments are not valid JSON. Call the tool again with {\"query\": \"...\"}.",
+        )?;
+        let query = query(&value).ok_or(
+            "The argument `query` is missing. Call the tool again with {\"query\": \"...\"}.",
+        )?;
+        Ok(Self {
+            query,
+            max_results: max_results(&value),
+        })
     }
 
     /// The arguments as they go back to the model: valid JSON, which chat templates parse again.
@@ -136,12 +167,25 @@ impl Arguments {
 /// The JSON that was meant: as written, written as a string in a string, followed by junk, or cut before its closing marks.
 fn mended(written: &str) -> Option<Value> {
     let text = written.trim();
-    let text = text.strip_prefix("```json").or_else(|| text.strip_prefix("```")).unwrap_or(text).trim();
-    let first = |text: &str| serde_json::Deserializer::from_str(text).into_iter::<Value>().next()?.ok();
+    let text = text
+        .strip_prefix("```json")
+        .or_else(|| text.strip_prefix("```"))
+        .unwrap_or(text)
+        .trim();
+    let first = |text: &str| {
+        serde_json::Deserializer::from_str(text)
+            .into_iter::<Value>()
+            .next()?
+            .ok()
+    };
     let value = first(text).or_else(|| {
         let from = text.find('{')?;
         let text = text.get(from..)?;
-        first(text).or_else(|| ["}", "\"}", "]}", "\"]}"].iter().find_map(|end| first(&format!("{text}{end}"))))
+        first(text).or_else(|| {
+            ["}", "\"}", "]}", "\"]}"]
+                .iter()
+                .find_map(|end| first(&format!("{text}{end}")))
+        })
     })?;
     match value {
         Value::String(inner) => match serde_json::from_str::<Value>(&inner) {
@@ -158,7 +202,13 @@ fn query(value: &Value) -> Option<String> {
     let found = QUERY_KEYS.iter().find_map(|key| match value.get(*key)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
-        Value::Array(items) => Some(items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")),
+        Value::Array(items) => Some(
+            items
+                .iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(" "),
+        ),
         _ => None,
     })?;
     let query: String = found.trim().chars().take(QUERY_LIMIT).collect();
@@ -171,9 +221,15 @@ fn max_results(value: &Value) -> u16 {
         Some(Value::String(text)) => text.trim().parse().ok(),
         _ => None,
     };
-    let Some(number) = number.filter(|number| number.is_finite()) else { return DEFAULT_RESULTS };
+    let Some(number) = number.filter(|number| number.is_finite()) else {
+        return DEFAULT_RESULTS;
+    };
     // Out of range is mended to the nearest end; the cast is exact within it.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 1..=50 first")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to 1..=50 first"
+    )]
     let number = number.clamp(1.0, f64::from(MAX_RESULTS)) as u16;
     number
 }
@@ -185,7 +241,9 @@ mod tests {
     use super::*;
 
     fn read(written: &str) -> Option<(String, u16)> {
-        Arguments::read(written).ok().map(|arguments| (arguments.query, arguments.max_results))
+        Arguments::read(written)
+            .ok()
+            .map(|arguments| (arguments.query, arguments.max_results))
     }
 
     #[test]
@@ -199,7 +257,11 @@ mod tests {
             (r#"{"query": "a", "max_results": -1}"#, "a", 1),
             (r#"{"query": "a", "max_results": 2.7}"#, "a", 2),
             (r#"{"query": "a", "max_results": 1e400}"#, "a", 5),
-            (r#"{"query": "a", "workspace_id": [1], "file_id": 2}"#, "a", 5),
+            (
+                r#"{"query": "a", "workspace_id": [1], "file_id": 2}"#,
+                "a",
+                5,
+            ),
             (r#"{"query": "a""#, "a", 5),
             (r#"{"query": "a"#, "a", 5),
             (r#"{"query": "a"}}junk"#, "a", 5),
@@ -218,18 +280,38 @@ mod tests {
 
     #[test]
     fn what_is_not_plain_is_a_tool_error() {
-        for written in ["", "null", "[]", "{}", r#"{"query": ""}"#, r#"{"query": null}"#, "nonsense", r#"{"query": {"a": 1}}"#] {
+        for written in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            r#"{"query": ""}"#,
+            r#"{"query": null}"#,
+            "nonsense",
+            r#"{"query": {"a": 1}}"#,
+        ] {
             assert_eq!(read(written), None, "{written}");
         }
     }
 
     #[test]
     fn near_names_are_the_search_unless_the_client_has_one_of_that_name() {
-        for name in ["lighton_search", "Lighton_Search", "LIGHTON-SEARCH", "search", "file_search", "knowledge_search", "functions.lighton_search"] {
+        for name in [
+            "lighton_search",
+            "Lighton_Search",
+            "LIGHTON-SEARCH",
+            "search",
+            "file_search",
+            "knowledge_search",
+            "functions.lighton_search",
+        ] {
             assert_eq!(owner(name, &[]), Owner::Search, "{name}");
         }
         assert_eq!(owner("search", &["search".to_owned()]), Owner::Client);
-        assert_eq!(owner("get_weather", &["get_weather".to_owned()]), Owner::Client);
+        assert_eq!(
+            owner("get_weather", &["get_weather".to_owned()]),
+            Owner::Client
+        );
         assert_eq!(owner("get_weather", &[]), Owner::Nobody);
     }
 

@@ -102,7 +102,10 @@ fn pieces(mut session: Session, told: Arc<Mutex<Meta>>) -> Pieces {
 
 type Opened = Result<(upstream::Head, EventStream), upstream::Error>;
 
-fn open<'a>(client: &'a Client, request: &'a Request) -> futures_util::future::BoxFuture<'a, Opened> {
+fn open<'a>(
+    client: &'a Client,
+    request: &'a Request,
+) -> futures_util::future::BoxFuture<'a, Opened> {
     Box::pin(client.stream(request))
 }
 
@@ -169,7 +172,11 @@ impl Voice {
 
     /// The identity of the whole stream: the first turn's, or the gateway's where a chunk of its own came first.
     fn identity(&self) -> Identity {
-        self.session.progress.identity.get_or_init(|| Identity::new(&self.session.asked)).clone()
+        self.session
+            .progress
+            .identity
+            .get_or_init(|| Identity::new(&self.session.asked))
+            .clone()
     }
 
     /// What goes out for one event.
@@ -191,7 +198,9 @@ impl Voice {
     }
 
     fn chunk(&mut self, event: Event, data: &Bytes) -> Result<Vec<Bytes>, Error> {
-        let Ok(chunk) = Chunk::parse(data) else { return Err(self.invalid("an event that is no JSON")) };
+        let Ok(chunk) = Chunk::parse(data) else {
+            return Err(self.invalid("an event that is no JSON"));
+        };
         if chunk.is_error() {
             let (status, body) = upstream::error_body::read_under_success(data);
             return Err(Error::Upstream(upstream::Error::Status {
@@ -207,7 +216,11 @@ impl Voice {
             self.turn.usage = serde_json::from_str(usage.get()).ok();
         }
         let renamed = self.is_renamed(&chunk);
-        let Some(choice) = chunk.choices.as_ref().and_then(|choices| choices.iter().find(|choice| choice.index.unwrap_or(0) == 0)) else {
+        let Some(choice) = chunk
+            .choices
+            .as_ref()
+            .and_then(|choices| choices.iter().find(|choice| choice.index.unwrap_or(0) == 0))
+        else {
             return Ok(Vec::new());
         };
         if let Some(reason) = choice.finish_reason.as_deref()
@@ -215,7 +228,9 @@ impl Voice {
         {
             self.turn.finish = Some(reason.to_owned());
         }
-        let Some(delta) = &choice.delta else { return Ok(Vec::new()) };
+        let Some(delta) = &choice.delta else {
+            return Ok(Vec::new());
+        };
         if let Some(calls) = delta.tool_calls {
             self.turn.calls.add(calls.get());
         }
@@ -239,8 +254,14 @@ impl Voice {
         if !says && !begins {
             return Ok(Vec::new());
         }
-        let piece = if as_it_came { event.relayed() } else { self.rewritten(data, &out, repeats_role) };
-        let Some(piece) = piece else { return Ok(Vec::new()) };
+        let piece = if as_it_came {
+            event.relayed()
+        } else {
+            self.rewritten(data, &out, repeats_role)
+        };
+        let Some(piece) = piece else {
+            return Ok(Vec::new());
+        };
         if !says {
             self.held = Some(piece);
             return Ok(Vec::new());
@@ -266,7 +287,10 @@ impl Voice {
                 delta.remove("role");
                 delta.remove("name");
             }
-            if delta.read_value::<String>("content").is_some_and(|content| content != text) {
+            if delta
+                .read_value::<String>("content")
+                .is_some_and(|content| content != text)
+            {
                 delta.set("content", Json::of(text));
             }
             object.set("delta", delta.to_json());
@@ -286,21 +310,27 @@ impl Voice {
     }
 
     fn is_renamed(&self, chunk: &Chunk<'_>) -> bool {
-        let Some(id) = chunk.id.as_deref().filter(|id| !id.is_empty()) else { return self.session.progress.identity.get().is_some() };
+        let Some(id) = chunk.id.as_deref().filter(|id| !id.is_empty()) else {
+            return self.session.progress.identity.get().is_some();
+        };
         let created = chunk.created.as_ref().and_then(serde_json::Number::as_u64);
         let known = self.session.progress.identity.get_or_init(|| Identity {
             id: id.to_owned(),
             created: created.unwrap_or_else(crate::openai::unix_seconds),
             model: chunk.model.as_deref().unwrap_or(&self.model).to_owned(),
         });
-        known.id != id || Some(known.created) != created || Some(known.model.as_str()) != chunk.model.as_deref()
+        known.id != id
+            || Some(known.created) != created
+            || Some(known.model.as_str()) != chunk.model.as_deref()
     }
 
     /// The turn, and the text that was held back in it.
     fn finish_turn(&mut self) -> Result<(Turn, Option<Bytes>), Error> {
         let heard = std::mem::take(&mut self.turn);
         if heard.finish.is_none() && !heard.done {
-            return Err(Error::Upstream(upstream::Error::Truncated { upstream: self.upstream.clone() }));
+            return Err(Error::Upstream(upstream::Error::Truncated {
+                upstream: self.upstream.clone(),
+            }));
         }
         let (mut rest, leaked) = heard.filter.finish();
         let mut calls = heard.calls.finish();
@@ -324,7 +354,15 @@ impl Voice {
             };
             self.own_chunk(delta, None)
         });
-        Ok((Turn { content, calls, finish: heard.finish, usage: heard.usage }, piece))
+        Ok((
+            Turn {
+                content,
+                calls,
+                finish: heard.finish,
+                usage: heard.usage,
+            },
+            piece,
+        ))
     }
 
     /// The end of the answer: the client's calls, the finish with everything that is known by now, the usage, `[DONE]`.
@@ -332,7 +370,10 @@ impl Voice {
         let mut pieces = Vec::new();
         for (index, call) in clients.iter().enumerate() {
             let mut delta = json!({"tool_calls": [call.to_delta(index)]});
-            if let (false, Some(delta)) = (std::mem::replace(&mut self.role_told, true), delta.as_object_mut()) {
+            if let (false, Some(delta)) = (
+                std::mem::replace(&mut self.role_told, true),
+                delta.as_object_mut(),
+            ) {
                 delta.insert("role".to_owned(), json!("assistant"));
                 delta.insert("content".to_owned(), Value::Null);
             }
@@ -368,12 +409,16 @@ impl Voice {
         if let Some(links) = session.links() {
             let (annotations, unknown) = citations::annotate(&self.text, &report.selection, &links);
             report.warnings.extend(unknown);
-            delta.insert("annotations".to_owned(), serde_json::to_value(annotations).unwrap_or_default());
+            delta.insert(
+                "annotations".to_owned(),
+                serde_json::to_value(annotations).unwrap_or_default(),
+            );
         }
         if finish == "length" && answered && !self.spoke {
             report.warnings.push(RAN_OUT.to_owned());
         }
-        let choice = json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}]);
+        let choice =
+            json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}]);
         chunk.set("choices", Json::of(&choice));
         if self.session.include_usage {
             chunk.set("usage", Json::of(&Value::Null));
@@ -390,7 +435,12 @@ impl Voice {
 
     fn own_chunk(&self, delta: Value, finish: Option<&str>) -> Bytes {
         let mut chunk = self.identity().empty_chunk(Family::Chat, finish);
-        chunk.set("choices", Json::of(&json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}])));
+        chunk.set(
+            "choices",
+            Json::of(
+                &json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}]),
+            ),
+        );
         if self.session.include_usage {
             chunk.set("usage", Json::of(&Value::Null));
         }
@@ -398,6 +448,9 @@ impl Voice {
     }
 
     fn invalid(&self, detail: &str) -> Error {
-        Error::Upstream(upstream::Error::Invalid { upstream: self.upstream.clone(), detail: detail.to_owned() })
+        Error::Upstream(upstream::Error::Invalid {
+            upstream: self.upstream.clone(),
+            detail: detail.to_owned(),
+        })
     }
 }

@@ -4,7 +4,9 @@ use serde_json::Value;
 
 /// Adds `turn` to `sum`: numbers by their name, details included; of anything else the last stands.
 pub(super) fn add(sum: &mut Option<Value>, turn: Option<Value>) {
-    let Some(turn) = turn.filter(Value::is_object) else { return };
+    let Some(turn) = turn.filter(Value::is_object) else {
+        return;
+    };
     match sum {
         Some(sum) => merge(sum, turn),
         None => *sum = Some(turn),
@@ -43,8 +45,18 @@ mod tests {
     #[test]
     fn numbers_are_summed_with_their_details() {
         let mut sum = None;
-        add(&mut sum, Some(json!({"prompt_tokens": 10, "total_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}, "cost": 0.5})));
-        add(&mut sum, Some(json!({"prompt_tokens": 20, "total_tokens": 25, "prompt_tokens_details": {"cached_tokens": 8}, "completion_tokens": 5, "cost": 0.25})));
+        add(
+            &mut sum,
+            Some(
+                json!({"prompt_tokens": 10, "total_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}, "cost": 0.5}),
+            ),
+        );
+        add(
+            &mut sum,
+            Some(
+                json!({"prompt_tokens": 20, "total_tokens": 25, "prompt_tokens_details": {"cached_tokens": 8}, "completion_tokens": 5, "cost": 0.25}),
+            ),
+        );
         add(&mut sum, None);
         assert_eq!(
             sum.unwrap(),

@@ -20,9 +20,12 @@ pub(in crate::rag) async fn answer(pipeline: Arc<Pipeline>, job: Job) -> Result<
     loop {
         session.prepare();
         let pipeline = Arc::clone(&session.pipeline);
-        let ((head, body), route) = pipeline.deliver(&session.job, |client, call| Box::pin(client.whole(call))).await?;
+        let ((head, body), route) = pipeline
+            .deliver(&session.job, |client, call| Box::pin(client.whole(call)))
+            .await?;
         let (head, route) = (head, route.clone());
-        session.timings.upstream = Some(session.timings.upstream.unwrap_or_default() + head.latency);
+        session.timings.upstream =
+            Some(session.timings.upstream.unwrap_or_default() + head.latency);
         let (choice, message) = first_choice(&body);
         let (content, calls) = read_message(&message);
         spoken.add(&message, content.as_deref(), &choice);
@@ -54,14 +57,26 @@ pub(in crate::rag) async fn answer(pipeline: Arc<Pipeline>, job: Job) -> Result<
         }
         let links = session.links();
         let meta = meta(&route, head, session.timings);
-        return Ok(Answer::Whole(meta, answer::finish(body, session.report, links.as_ref())));
+        return Ok(Answer::Whole(
+            meta,
+            answer::finish(body, session.report, links.as_ref()),
+        ));
     }
 }
 
 fn first_choice(body: &Object) -> (Object, Object) {
-    let choices = body.value("choices").and_then(Json::items).unwrap_or_default();
-    let choice = choices.first().and_then(Object::parse).unwrap_or_else(Object::empty);
-    let message = choice.value("message").and_then(Object::parse).unwrap_or_else(Object::empty);
+    let choices = body
+        .value("choices")
+        .and_then(Json::items)
+        .unwrap_or_default();
+    let choice = choices
+        .first()
+        .and_then(Object::parse)
+        .unwrap_or_else(Object::empty);
+    let message = choice
+        .value("message")
+        .and_then(Object::parse)
+        .unwrap_or_else(Object::empty);
     (choice, message)
 }
 
@@ -75,17 +90,31 @@ struct Spoken {
 impl Spoken {
     fn add(&mut self, message: &Object, content: Option<&str>, choice: &Object) {
         for (field, text) in SPOKEN.into_iter().zip(&mut self.texts) {
-            let said = if field == "content" { content.map(str::to_owned) } else { message.read_value::<String>(field) };
+            let said = if field == "content" {
+                content.map(str::to_owned)
+            } else {
+                message.read_value::<String>(field)
+            };
             if let Some(said) = said {
                 text.get_or_insert_default().push_str(&said);
             }
         }
         let logprobs = choice.value("logprobs").and_then(Object::parse);
-        self.logprobs.extend(logprobs.and_then(|logprobs| logprobs.value("content").and_then(Json::items)).unwrap_or_default());
+        self.logprobs.extend(
+            logprobs
+                .and_then(|logprobs| logprobs.value("content").and_then(Json::items))
+                .unwrap_or_default(),
+        );
     }
 
     /// The last turn's answer, speaking for all of them.
-    fn put_into(self, mut body: Object, mut choice: Object, mut message: Object, calls: &[Value]) -> Object {
+    fn put_into(
+        self,
+        mut body: Object,
+        mut choice: Object,
+        mut message: Object,
+        calls: &[Value],
+    ) -> Object {
         for (field, text) in SPOKEN.into_iter().zip(self.texts) {
             let text = text.filter(|text| !text.is_empty() || calls.is_empty());
             match text {
@@ -109,7 +138,10 @@ impl Spoken {
             choice.set("finish_reason", Json::of("tool_calls"));
         }
         if !self.logprobs.is_empty() {
-            let mut logprobs = choice.value("logprobs").and_then(Object::parse).unwrap_or_else(Object::empty);
+            let mut logprobs = choice
+                .value("logprobs")
+                .and_then(Object::parse)
+                .unwrap_or_else(Object::empty);
             logprobs.set("content", Json::array(&self.logprobs));
             choice.set("logprobs", logprobs.to_json());
         }
