@@ -294,7 +294,7 @@ async fn downloads_are_the_bytes_that_came() {
     let service = Service::start().await;
     let bytes: Vec<u8> = (0..=255).cycle().take(3_000_000).collect();
     let id = service
-        .upload_form(form("all bytes é.txt", bytes.clone()).text("workspace_id", "1"))
+        .upload_form(form("all bytes é.png", bytes.clone()).text("workspace_id", "1"))
         .await
         .id();
     let request = service.request(
@@ -308,7 +308,7 @@ async fn downloads_are_the_bytes_that_came() {
         .to_owned();
     assert_eq!(
         name,
-        "attachment; filename*=UTF-8''all%20bytes%20%C3%A9%2Etxt"
+        "attachment; filename*=UTF-8''all%20bytes%20%C3%A9%2Epng"
     );
     assert!(response.bytes().await.unwrap() == bytes, "the bytes differ");
     service

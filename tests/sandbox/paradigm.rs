@@ -225,3 +225,59 @@ async fn bad_requests_for_embeddings_are_refused() {
         "not_found",
     );
 }
+
+const GROUNDED: &str = "You are a helpful assistant. Answer the user's question using only the provided context.\n\nContext:\n\
+    [tides.md]\nThe harbour opens at seven in the morning. Boats leave with the tide.";
+
+#[tokio::test]
+async fn chat_is_answered_by_the_model_service() {
+    let service = Service::start().await;
+    let messages = json!([
+        {"role": "system", "content": GROUNDED},
+        {"role": "user", "content": "When does the harbour open?"},
+    ]);
+    let body = json!({"model": "sandbox-extractive", "messages": messages});
+
+    let whole = service.post("/api/v2/chat/completions", body.clone()).await;
+    assert_eq!(whole.status, 200, "{}", whole.body);
+    assert_eq!(whole.body["object"], "chat.completion");
+    let content = whole.body["choices"][0]["message"]["content"]
+        .as_str()
+        .unwrap();
+    assert!(content.contains("The harbour opens at seven"), "{content}");
+
+    let mut streamed = body;
+    streamed["stream"] = json!(true);
+    let request = service
+        .request(Method::POST, "/api/v2/chat/completions")
+        .json(&streamed);
+    let text = request.send().await.unwrap().text().await.unwrap();
+    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+
+    let unknown = json!({"model": "gpt-9", "messages": messages});
+    assert_eq!(
+        service
+            .post("/api/v2/chat/completions", unknown)
+            .await
+            .status,
+        404
+    );
+    let without = service.request_without_key(Method::POST, "/api/v2/chat/completions");
+    assert_error(
+        &Answer::of(without.json(&json!({}))).await,
+        401,
+        "unauthorized",
+    );
+}
+
+#[tokio::test]
+async fn legacy_completions_are_answered_too() {
+    let service = Service::start().await;
+    let prompt = format!("{GROUNDED}\n\nWhen does the harbour open?");
+    let body = json!({"model": "sandbox-extractive", "prompt": prompt, "max_tokens": 100});
+    let answer = service.post("/api/v2/completions", body).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body["object"], "text_completion");
+    let text = answer.body["choices"][0]["text"].as_str().unwrap();
+    assert!(text.contains("The harbour opens at seven"), "{text}");
+}
