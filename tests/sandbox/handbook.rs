@@ -6,7 +6,7 @@ use crate::service::Service;
 
 #[tokio::test]
 async fn the_first_passage_answers_a_first_question() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     for (question, filename, answer) in [
         (
             "What is our data retention policy?",
