@@ -174,6 +174,18 @@ async fn a_file_that_cannot_be_read_ends_in_parsing_failed_with_the_reason() {
 }
 
 #[tokio::test]
+async fn text_is_read_under_its_other_names() {
+    let service = Service::small().await;
+    for name in ["a.csv", "b.json", "c.yaml", "d.yml", "e.htm", "f.xhtml"] {
+        let made = service.upload(name, "<p>{\"animal\": \"okapi\"}</p>").await;
+        let passages = service
+            .find(json!({"query": "okapi", "file_id": [made.id()]}))
+            .await;
+        assert_eq!(passages.len(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn uploads_with_bad_fields_are_refused_and_leave_nothing() {
     let service = Service::small().await;
     let before = service.get("/api/v3/files").await.body["count"].clone();

@@ -1,7 +1,7 @@
 """LightOn's own Python SDK (`lighton-sdk`) against the sandbox's search service.
 
-Runs with or without pytest: `python test_lighton_sdk.py`. `GROUNDWIRE_SERVICES_URL` is the address of the services, as the sandbox
-prints it (`services on http://127.0.0.1:8081`).
+Runs with or without pytest: `python test_lighton_sdk.py`. `SANDBOX_URL` is the address of the services, as the sandbox prints it
+(`services on http://127.0.0.1:8081`).
 """
 
 import base64
@@ -27,7 +27,7 @@ from lighton.tag import Tag
 from lighton.types import ExternalMetadata, LightOnConfiguration, api
 from lighton.workspace import Workspace
 
-URL = os.environ.get("GROUNDWIRE_SERVICES_URL", "http://127.0.0.1:8081")
+URL = os.environ.get("SANDBOX_URL", "http://127.0.0.1:8081")
 
 
 def client(api_key="any-key", url=URL):
