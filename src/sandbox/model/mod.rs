@@ -155,11 +155,13 @@ pub fn router() -> Router {
     Router::new().nest("/v1", service)
 }
 
-async fn chat_completions(body: Bytes) -> Response {
+/// Answers a chat, whole or streamed.
+pub(super) async fn chat_completions(body: Bytes) -> Response {
     off_the_loop(move || chat(&body)).await
 }
 
-async fn completions(body: Bytes) -> Response {
+/// Answers a legacy completion, whole or streamed.
+pub(super) async fn completions(body: Bytes) -> Response {
     off_the_loop(move || legacy::respond(&body)).await
 }
 
