@@ -50,7 +50,6 @@ fn settings(
     };
     let text = format!(
         r#"
-        default_upstream = "sandbox"
         [search]
         base_url = "http://{reached}"
         api_key = "sandbox"
