@@ -9,6 +9,5 @@
     reason = "the figures are what this program is for"
 )]
 
-mod answers;
 mod indexing;
-mod retrieval;
+mod sandbox;
