@@ -21,7 +21,9 @@ mod support {
     pub(crate) mod upstream;
 }
 
+mod grounded;
 mod inject;
+mod settings;
 
 use serde_json::{Value, json};
 
