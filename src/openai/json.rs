@@ -230,8 +230,20 @@ impl Object {
             }
             out.extend_from_slice(field.value.bytes());
         }
-        out.extend_from_slice(b"}");
+        out.extend_from_slice(self.tail());
         Json(out.freeze())
+    }
+
+    /// What follows the last value: blanks, the brace, blanks. Where no field of the source is left, only the brace.
+    fn tail(&self) -> &[u8] {
+        let inside = self.source.trim_ascii_end().strip_suffix(b"}");
+        match inside.filter(|_| self.fields.iter().any(|field| field.span.is_some())) {
+            Some(inside) => self
+                .source
+                .get(inside.trim_ascii_end().len()..)
+                .unwrap_or(b"}"),
+            None => b"}",
+        }
     }
 }
 
@@ -325,11 +337,12 @@ mod tests {
 
     #[test]
     fn a_change_touches_one_value_only() {
-        let mut changed = object(r#"{ "model" : "a", "t": 1.10, "x": {"deep": [ 1e400 ]}}"#);
+        let mut changed =
+            object("{ \"model\" : \"a\", \"t\": 1.10, \"x\": {\"deep\": [ 1e400 ]} }\n");
         changed.set("model", Json::of("b"));
         assert_eq!(
             text(&changed),
-            r#"{ "model" : "b", "t": 1.10, "x": {"deep": [ 1e400 ]}}"#
+            "{ \"model\" : \"b\", \"t\": 1.10, \"x\": {\"deep\": [ 1e400 ]} }\n"
         );
     }
 

@@ -157,7 +157,7 @@ mod tests {
         fn nothing_that_was_defused_is_found_again(text in r"[<>|\[\]a-zA-Z_/s \n0-9,.p]{0,80}") {
             let (once, _) = defuse(&text);
             let (twice, _) = defuse(&once);
-            prop_assert_eq!(once, twice);
+            prop_assert_eq!(&once, &twice);
         }
     }
 }
