@@ -1,6 +1,8 @@
 //! The edge: every route and the whole layer stack, on one screen.
 
 mod chat;
+mod completions;
+mod embeddings;
 pub mod error;
 mod extract;
 mod health;
@@ -33,6 +35,8 @@ pub fn router(parts: Parts) -> Router {
     // What asks for a key: everything but the routes below.
     let guarded = Router::new()
         .route("/v1/chat/completions", post(chat::create))
+        .route("/v1/completions", post(completions::create))
+        .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
         .fallback(unknown_path)

@@ -5,15 +5,20 @@
 
 pub mod chat;
 pub mod chunk;
+pub mod completions;
+pub mod embeddings;
 pub mod error;
 pub mod json;
 pub mod message;
+mod request;
 
 use serde::Serialize;
 
 pub use self::{
     chat::ChatRequest,
     chunk::Identity,
+    completions::CompletionRequest,
+    embeddings::EmbeddingRequest,
     error::ErrorBody,
     json::{Json, Object},
     message::Message,

@@ -5,7 +5,9 @@
 
 mod answer;
 pub mod citations;
+pub mod completion;
 pub mod defuse;
+pub mod delivery;
 pub mod links;
 pub mod passages;
 pub mod prompt;
@@ -33,6 +35,8 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use self::{
+    completion::Endpoint,
+    delivery::Delivery,
     links::Signer,
     passages::{Bounds, Style},
     report::{Report, Timings},
@@ -45,12 +49,7 @@ use crate::{
     openai::{ChatRequest, Identity, Json, Message, Object, chat::ToolChoice, chunk::Family},
     retrieval::{self, Retriever, SearchQuery},
     sse,
-    upstream::{
-        self, Catalog, Client, Head, Resolved, Route,
-        catalog::Allowed,
-        client::Call,
-        retry::{Attempts, Next},
-    },
+    upstream::{self, Catalog, Client, Head, Resolved, Route, catalog::Allowed, client::Call},
 };
 
 /// What answers when search found nothing and the operator wants no model to be asked.
@@ -83,6 +82,8 @@ pub struct Pipeline {
 pub struct Job {
     /// What the client asks; `rag` was taken out.
     pub request: ChatRequest,
+    /// Where it asked that.
+    pub endpoint: Endpoint,
     /// How it is grounded.
     pub settings: Rag,
     /// What the request itself said of that.
@@ -184,6 +185,8 @@ impl Job {
 
     fn cited(&self) -> Style {
         let cited = match self.settings.citations {
+            // A prompt is continued, not answered: nothing asks for citations.
+            _ if self.endpoint.family() == Family::Completion => false,
             Citations::On => true,
             Citations::Off => false,
             Citations::Auto => {
@@ -221,12 +224,14 @@ impl Job {
         let left = window
             .saturating_sub(answer)
             .saturating_sub(conversation)
+            .saturating_sub(self.endpoint.longest_beyond_first())
             .saturating_sub(tools)
             .saturating_sub(100);
         self.settings.passage_tokens.min(left)
     }
 
-    fn body(&self, route: &Route) -> Bytes {
+    /// The names of the token limits that are below what the route's answers need.
+    fn low_limits(&self, route: &Route) -> Vec<&'static str> {
         let minimum = u64::from(route.min_completion_tokens);
         let low = |key: &&str| {
             self.request
@@ -234,31 +239,39 @@ impl Job {
                 .read_value::<u64>(key)
                 .is_some_and(|limit| limit < minimum)
         };
-        let limits: Vec<&str> = ["max_completion_tokens", "max_tokens"]
+        ["max_completion_tokens", "max_tokens"]
             .into_iter()
             .filter(low)
-            .collect();
+            .collect()
+    }
+
+    fn body(&self, route: &Route) -> Bytes {
+        if let Endpoint::Completions(request) = &self.endpoint {
+            return completion::body(self, request, route);
+        }
+        let limits = self.low_limits(route);
         if limits.is_empty() {
             return self.request.body(&route.model);
         }
         let mut request = self.request.clone();
         for key in limits {
-            request.set(key, Json::of(&minimum));
+            request.set(key, Json::of(&route.min_completion_tokens));
         }
         request.body(&route.model)
     }
 
-    fn call(&self, route: &Route) -> Call {
-        // A client's key was given for the upstream it named, and for no other.
-        let same = Arc::ptr_eq(&route.upstream, &self.resolved.route.upstream);
-        Call {
-            upstream: Arc::clone(&route.upstream),
-            path: "/chat/completions",
-            body: self.body(route),
-            headers: self.headers.clone(),
-            authorization: self.authorization.clone().filter(|_| same),
+    fn delivery(&self) -> Delivery<'_> {
+        Delivery {
+            path: self.endpoint.path(),
+            resolved: &self.resolved,
+            headers: &self.headers,
+            authorization: self.authorization.as_ref(),
             until: self.until,
         }
+    }
+
+    fn call(&self, route: &Route) -> Call {
+        self.delivery().call(route, self.body(route))
     }
 }
 
@@ -286,6 +299,9 @@ impl Pipeline {
             search: None,
             refused: false,
         };
+        if !job.endpoint.can_be_grounded(&mut grounded.report) {
+            return Ok(grounded);
+        }
         let Some(text) = self.query(job, &mut grounded.report).await else {
             grounded.report.warnings.push(
                 "nothing was searched for: the conversation has no text of a user".to_owned(),
@@ -340,7 +356,10 @@ impl Pipeline {
             template: job.settings.template.as_deref(),
             question: &question,
         };
-        grounding.put_into(job.request.messages_mut());
+        match &mut job.endpoint {
+            Endpoint::Chat => grounding.put_into(job.request.messages_mut()),
+            Endpoint::Completions(request) => request.prepend(&grounding.text()),
+        }
         Ok(grounded)
     }
 
@@ -379,6 +398,7 @@ impl Pipeline {
             "temperature": 0,
         }));
         let call = Call {
+            path: Endpoint::Chat.path(),
             body: body.bytes().clone(),
             ..job.call(&resolved.route)
         };
@@ -421,7 +441,7 @@ impl Pipeline {
             let name = route.upstream.name();
             let progress = Arc::clone(&job.progress);
             let mut outgoing = Outgoing::new(
-                Family::Chat,
+                job.endpoint.family(),
                 name,
                 &route.model,
                 progress,
@@ -454,15 +474,15 @@ impl Pipeline {
     /// Streams that tell what the gateway is doing: the first event commits the status.
     fn narrate(self: Arc<Self>, mut job: Job) -> Answer {
         job.progress.commit();
-        let model = job.request.model.clone();
+        let (family, model) = (job.endpoint.family(), job.request.model.clone());
         let pieces = async_stream::try_stream! {
             let identity = job.progress.identity.get_or_init(|| Identity::new(&model)).clone();
             let asked = job.options.query.clone().or_else(|| query::last_user(&job.request.messages)).unwrap_or_default();
-            yield event_chunk(&identity, &json!({"type": "search.started", "query": asked}));
+            yield event_chunk(family, &identity, &json!({"type": "search.started", "query": asked}));
             let grounded = self.ground(&mut job).await?;
             let results = grounded.report.selection.sources.len() + grounded.report.selection.dropped.len();
             let duration = grounded.search.unwrap_or_default().as_millis();
-            yield event_chunk(&identity, &json!({"type": "search.completed", "results": results, "duration_ms": duration}));
+            yield event_chunk(family, &identity, &json!({"type": "search.completed", "results": results, "duration_ms": duration}));
             if let Answer::Stream(_, mut rest) = self.relay(&job, Some(grounded)).await? {
                 while let Some(piece) = rest.next().await {
                     yield piece?;
@@ -478,32 +498,8 @@ impl Pipeline {
         job: &'j Job,
         send: impl for<'a> Fn(&'a Client, &'a Call) -> BoxFuture<'a, Result<T, upstream::Error>> + Send,
     ) -> Result<(T, &'j Route), Error> {
-        let mut fallbacks = job.resolved.fallbacks.iter();
-        let mut route = &job.resolved.route;
-        let mut attempts = Attempts::new(&self.retry, fallbacks.len(), job.until);
-        let mut call = job.call(route);
-        loop {
-            let error = match send(&self.client, &call).await {
-                Ok(answer) => return Ok((answer, route)),
-                Err(error) => error,
-            };
-            match (attempts.after(&error), fallbacks.as_slice()) {
-                (Next::Again(wait), _) => {
-                    warn!(upstream.name = error.upstream(), error = %error, wait_ms = wait.as_millis(), "asking upstream `{}` again", error.upstream());
-                    tokio::time::sleep(wait).await;
-                }
-                (Next::Fallback, [next, ..]) => {
-                    warn!(upstream.name = error.upstream(), error = %error, "falling back to upstream `{}`", next.upstream.name());
-                    route = next;
-                    fallbacks.next();
-                    call = job.call(route);
-                }
-                (Next::Fallback, []) | (Next::GiveUp, _) if attempts.used_up() => {
-                    return Err(Error::Exhausted(error));
-                }
-                (Next::Fallback, []) | (Next::GiveUp, _) => return Err(error.into()),
-            }
-        }
+        self.send(job.delivery(), |route| job.body(route), send)
+            .await
     }
 }
 
@@ -555,44 +551,34 @@ fn refuse(job: &Job, grounded: &Grounded, timings: Timings) -> Answer {
         ..Meta::default()
     };
     if !job.request.stream {
-        let mut answer = answer::own(&identity, REFUSAL);
+        let mut answer = match &job.endpoint {
+            Endpoint::Chat => answer::own(&identity, REFUSAL),
+            Endpoint::Completions(_) => completion::own(&identity, REFUSAL),
+        };
         answer.set("rag", grounded.report.to_json());
         return Answer::Whole(meta, answer.to_json().bytes().clone());
     }
-    let chunk = |delta: Value, finish: Option<&str>| {
-        json!({
-            "id": identity.id, "object": "chat.completion.chunk", "created": identity.created, "model": identity.model,
-            "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}],
-        })
-    };
-    let mut first = Object::parse(&Json::of(&chunk(
-        json!({"role": "assistant", "content": REFUSAL}),
-        None,
-    )))
-    .unwrap_or_else(Object::empty);
+    let family = job.endpoint.family();
+    let mut first = identity.text_chunk(family, REFUSAL);
     first.set("rag", grounded.report.to_json());
-    let last = Json::of(&chunk(json!({}), Some("stop")));
+    let last = identity.empty_chunk(family, Some("stop"));
     let mut pieces = vec![
         Ok(sse::encode::data(first.to_json().bytes())),
-        Ok(sse::encode::data(last.bytes())),
+        Ok(sse::encode::data(last.to_json().bytes())),
     ];
     if job.request.include_usage {
-        let mut usage = chunk(json!({}), None);
-        if let Some(usage) = usage.as_object_mut() {
-            usage.insert("choices".to_owned(), json!([]));
-            usage.insert(
-                "usage".to_owned(),
-                json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}),
-            );
-        }
-        pieces.push(Ok(sse::encode::data(Json::of(&usage).bytes())));
+        let mut usage = identity.empty_chunk(family, None);
+        usage.set("choices", Json::of(&json!([])));
+        let none = json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0});
+        usage.set("usage", Json::of(&none));
+        pieces.push(Ok(sse::encode::data(usage.to_json().bytes())));
     }
     pieces.push(Ok(sse::encode::DONE.clone()));
     Answer::Stream(meta, futures_util::stream::iter(pieces).boxed())
 }
 
-fn event_chunk(identity: &Identity, event: &Value) -> Bytes {
-    let mut chunk = identity.empty_chunk(Family::Chat, None);
+fn event_chunk(family: Family, identity: &Identity, event: &Value) -> Bytes {
+    let mut chunk = identity.empty_chunk(family, None);
     chunk.set("rag", Json::of(&json!({"event": event})));
     sse::encode::data(chunk.to_json().bytes())
 }
