@@ -74,7 +74,7 @@ fn pieces(mut session: Session, told: Arc<Mutex<Meta>>) -> Pieces {
             if tells {
                 let identity = voice.identity();
                 for event in planned.iter().filter_map(super::session::Planned::event) {
-                    yield event_chunk(&identity, &event);
+                    yield event_chunk(Family::Chat, &identity, &event);
                 }
             }
             if clients.is_none() || session.has_hidden_turns() || !planned.is_empty() {
@@ -82,7 +82,7 @@ fn pieces(mut session: Session, told: Arc<Mutex<Meta>>) -> Pieces {
                 if tells {
                     let identity = voice.identity();
                     for ran in &ran {
-                        yield event_chunk(&identity, &ran.event());
+                        yield event_chunk(Family::Chat, &identity, &ran.event());
                     }
                 }
             }
