@@ -153,6 +153,8 @@ fn model_client(timeouts: &Timeouts) -> Result<reqwest::Client, reqwest::Error> 
     reqwest::Client::builder()
         .user_agent(concat!("groundwire/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
+        // Only the configured neighbours are spoken to, whatever proxy the environment names.
+        .no_proxy()
         .connect_timeout(timeouts.connect)
         .tcp_nodelay(true)
         .pool_idle_timeout(std::time::Duration::from_secs(60))
