@@ -7,7 +7,9 @@ pub mod catalog;
 pub mod client;
 pub mod error_body;
 pub mod headers;
+mod reply;
 pub mod retry;
+mod timed;
 
 use std::{fmt, time::Duration};
 
