@@ -50,7 +50,7 @@ pub struct Selection {
     pub dropped: Vec<Dropped>,
     /// An estimate of the tokens that the passages take.
     pub tokens: u32,
-    /// Whether a passage held something that had to be defused.
+    /// The passages that held something which had to be defused.
     pub suspicious: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ pub struct Selection {
 pub struct Bounds<'a> {
     /// The workspaces that the caller may see.
     pub scope: &'a Scope,
-    /// Whether the caller named files: then a workspace cannot have been part of the search, and is checked here alone.
+    /// Passages whose relevance is known and lower are dropped.
     pub min_relevance: f64,
     /// The tokens that all passages of the request may take.
     pub budget: u32,
