@@ -42,6 +42,6 @@ ENV GROUNDWIRE_LISTEN=0.0.0.0:8080
 EXPOSE 8080 8081
 # The gateway stops accepting after `timeouts.drain_delay` and lets open answers finish for `timeouts.shutdown`: 25 s by default.
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["/groundwire", "health"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["/groundwire", "health"]
 ENTRYPOINT ["/groundwire"]
 CMD ["serve"]

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::KeyRing,
     config::{Config, SearchBackend, Timeouts},
-    rag::{Pipeline, links::Signer},
+    rag::{Pipeline, links::Signer, tool::KeptTurns},
     retrieval::{
         Retriever,
         documents::DocumentStore,
@@ -71,6 +71,7 @@ impl App {
             catalog: Arc::clone(&catalog),
             retry: config.retry.clone(),
             signer: signer.clone(),
+            kept: KeptTurns::default(),
         };
         Ok(Self {
             keys: KeyRing::new(&config.keys),

@@ -19,9 +19,9 @@ pub(super) async fn run(args: Check, env: &Environment) -> Result<(), Failure> {
         || "the environment alone".to_owned(),
         |file| file.display().to_string(),
     );
-    terminal::data(&format!("{} configuration: {from}", mark(true)));
+    terminal::data(&format!("{} configuration: {from}", mark(true)))?;
     for line in summary(&loaded.config) {
-        terminal::data(&format!("  {line}"));
+        terminal::data(&format!("  {line}"))?;
     }
     if args.online {
         online(loaded.config).await
@@ -100,7 +100,7 @@ async fn online(config: Config) -> Result<(), Failure> {
     let mut failed = 0;
     for (name, outcome, took) in std::iter::once(search).chain(upstreams) {
         failed += usize::from(outcome.is_err());
-        terminal::data(&finding(&name, &outcome, took));
+        terminal::data(&finding(&name, &outcome, took))?;
     }
     if failed == 0 {
         Ok(())

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Failure, Health};
+use super::{Failure, Health, gateway::Base};
+use crate::config::Environment;
 
 /// Succeeds when the gateway answers.
-pub(super) async fn run(args: Health) -> Result<(), Failure> {
+pub(super) async fn run(args: Health, env: &Environment) -> Result<(), Failure> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let url = format!(
-        "{}/healthz",
-        args.url.trim_end_matches('/').trim_end_matches("/v1")
-    );
+    let url = Base::choose(args.url, env)?.join("/healthz");
     let client = reqwest::Client::builder()
         .no_proxy()
         .timeout(Duration::from_secs(3))

@@ -1,12 +1,20 @@
 //! `groundwire sandbox`: the stand-ins of `sandbox/`, and the gateway wired to them over loopback.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::time::timeout;
 
 use super::{Failure, Sandbox, serve, start_log, terminal};
 use crate::{
     config::{Config, Environment},
-    sandbox::{Options, Services},
+    sandbox::{self, Options, Services},
 };
+
+/// How long the stand-ins may go on when the gateway has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs gateway and stand-ins until told to stop.
 pub(super) async fn run(args: Sandbox, env: &Environment) -> Result<(), Failure> {
@@ -18,7 +26,12 @@ pub(super) async fn run(args: Sandbox, env: &Environment) -> Result<(), Failure>
     options.progress = progress;
     let services = Services::start(options).await;
     bar.finish_and_clear();
-    let services = services.map_err(|error| Failure::Running(Told::of(&error)))?;
+    let services = services.map_err(|error| match error {
+        sandbox::Error::Listen { listen, source } => {
+            serve::deaf(listen, &source, "--services-listen")
+        }
+        sandbox::Error::Library(_) => Failure::Running(Told::of(&error)),
+    })?;
 
     let config = settings(services.addr, args.listen, env)?;
     start_log(&config);
@@ -32,7 +45,8 @@ pub(super) async fn run(args: Sandbox, env: &Environment) -> Result<(), Failure>
     ));
     terminal::talk(&format!("services on http://{}", services.addr));
     serve::gateway(config).await?;
-    services.shutdown().await;
+    // A client that talks to the stand-ins directly may never finish, and signals are not listened to any more.
+    let _ = timeout(LAST_WORDS, services.shutdown()).await;
     Ok(())
 }
 
@@ -50,7 +64,6 @@ fn settings(
     };
     let text = format!(
         r#"
-        default_upstream = "sandbox"
         [search]
         base_url = "http://{reached}"
         api_key = "sandbox"

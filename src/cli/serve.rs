@@ -1,6 +1,6 @@
 //! `groundwire serve`: bind, print the address, serve, drain on a signal.
 
-use std::sync::Arc;
+use std::{io, net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -32,15 +32,32 @@ pub(super) async fn gateway(config: Config) -> Result<(), Failure> {
         .map_err(|error| Failure::Running(error.to_string()))?;
     let listener = TcpListener::bind(address)
         .await
-        .map_err(|error| Failure::running(&format!("cannot listen on {address}"), error))?;
+        .map_err(|error| deaf(address, &error, "--listen"))?;
     let bound = listener
         .local_addr()
         .map_err(|error| Failure::running("cannot tell the address", error))?;
     let stop = app.stop.clone();
     let parts = Arc::new(ArcSwap::from_pointee(app));
     let router = http::router(Arc::clone(&parts));
+    // Before the address is told: who reads it may send a signal right away.
+    let signals = server::Signals::new()
+        .map_err(|error| Failure::running("signals cannot be caught", error))?;
     terminal::talk(&format!("listening on http://{bound}"));
-    server::serve(listener, router, parts, stop)
-        .await
-        .map_err(|error| Failure::running("serving failed", error))
+    server::serve(listener, router, parts, signals, stop).await;
+    Ok(())
+}
+
+/// Says why nothing listens on `address`, which `option` would change.
+pub(super) fn deaf(address: SocketAddr, error: &io::Error, option: &str) -> Failure {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "; another program listens there: stop it, or name another address with {option} (port 0 picks a free one)"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need rights that this user lacks".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address".to_owned(),
+        _ => String::new(),
+    };
+    Failure::Running(format!("cannot listen on {address}: {error}{hint}"))
 }

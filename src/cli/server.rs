@@ -29,14 +29,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the last words of cut answers may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Serves `router` on `listener` until the process is told to stop, then drains.
+/// Serves `router` on `listener` until one of `signals` tells the process to stop, then drains.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
     parts: Parts,
+    mut signals: Signals,
     stop: CancellationToken,
-) -> io::Result<()> {
-    let mut signals = Signals::new()?;
+) {
     let graceful = GracefulShutdown::new();
     let service = TowerToHyperService::new(router);
     let server = Arc::new(builder());
@@ -56,7 +56,7 @@ pub(super) async fn serve(
             signal = signals.next() => {
                 if draining {
                     info!("told to stop twice: stopping now");
-                    return Ok(());
+                    return;
                 }
                 draining = true;
                 let app = parts.load();
@@ -75,14 +75,13 @@ pub(super) async fn serve(
     let closing = graceful.shutdown();
     tokio::pin!(closing);
     tokio::select! {
-        () = &mut closing => return Ok(()),
+        () = &mut closing => return,
         () = sleep(patience) => {}
-        _ = signals.next() => return Ok(()),
+        _ = signals.next() => return,
     }
     warn!("answers are still open after {patience:?}: ending them");
     stop.cancel();
     let _ = timeout(LAST_WORDS, closing).await;
-    Ok(())
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {
@@ -133,13 +132,14 @@ enum Told {
     Interrupted,
 }
 
-struct Signals {
+/// The signals that tell the process to stop, caught from now on.
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

@@ -50,6 +50,11 @@ impl Problems {
         }
     }
 
+    /// Gives what they are problems of: the file's name, or "the environment".
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// Lists the problems in the order they were found.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.list.iter()

@@ -28,6 +28,7 @@ use crate::{
         self, Answer, Job, Meta,
         completion::Endpoint,
         settings::{self, RagOptions},
+        tool,
     },
     upstream::{Resolved, catalog::Allowed, headers},
 };
@@ -98,6 +99,7 @@ pub(super) async fn job(
         endpoint: asked.endpoint,
         settings,
         options,
+        tenant: principal.name.clone(),
         scope,
         resolved,
         headers: headers::to_upstream(&head.headers),
@@ -124,6 +126,9 @@ pub(super) async fn answer(
     notes: &Notes,
 ) -> Result<Response, ApiError> {
     let mode = job.mode();
+    if mode == Mode::Tool {
+        tool::check(&job.request)?;
+    }
     notes.route(
         job.resolved.route.upstream.name(),
         &job.request.model,

@@ -3,7 +3,7 @@
 //! A gateway that parses a number and prints it again changes it (`1.10e+2`, integers beyond 64 bits). So only what is read is parsed, a
 //! change replaces one text, and everything else goes out to the last byte as it came in.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashSet, fmt, ops::Range};
 
 use bytes::{Bytes, BytesMut};
 use serde::{
@@ -91,6 +91,8 @@ impl fmt::Debug for Json {
 pub struct Object {
     source: Bytes,
     fields: Vec<Field>,
+    /// Where in the source the first entry begins, and where the last one ends.
+    inside: Range<usize>,
     changed: bool,
 }
 
@@ -117,11 +119,12 @@ impl Object {
     /// Reads an object from bytes that may hold anything.
     pub fn read(source: Bytes) -> Result<Self, serde_json::Error> {
         let mut deserializer = serde_json::Deserializer::from_slice(&source);
-        let fields = deserializer.deserialize_map(Fields(&source))?;
+        let (fields, inside) = deserializer.deserialize_map(Fields(&source))?;
         deserializer.end()?;
         Ok(Self {
             source,
             fields,
+            inside,
             changed: false,
         })
     }
@@ -131,6 +134,7 @@ impl Object {
         Self {
             source: Bytes::from_static(b"{}"),
             fields: Vec::new(),
+            inside: 1..1,
             changed: false,
         }
     }
@@ -165,13 +169,12 @@ impl Object {
 
     /// The first key that stands twice: two readers could take two meanings from it.
     pub fn duplicate_key(&self) -> Option<&str> {
-        self.fields.iter().enumerate().find_map(|(index, field)| {
-            let earlier = self.fields.iter().take(index);
-            earlier
-                .into_iter()
-                .any(|other| other.key == field.key)
-                .then_some(field.key.as_str())
-        })
+        // By a set: a request of many megabytes holds millions of keys.
+        let mut seen = HashSet::with_capacity(self.fields.len());
+        self.fields
+            .iter()
+            .map(|field| field.key.as_str())
+            .find(|key| !seen.insert(*key))
     }
 
     /// Replaces the value of `key`, or adds it at the end.
@@ -204,8 +207,9 @@ impl Object {
             .iter()
             .map(|field| field.value.bytes().len() + field.key.len() + 8)
             .sum();
+        let Range { start, end } = self.inside;
         let mut out = BytesMut::with_capacity(length + 16);
-        out.extend_from_slice(b"{");
+        out.extend_from_slice(self.source.get(..start).unwrap_or_default());
         for (index, field) in self.fields.iter().enumerate() {
             match field.span {
                 Some(span) => {
@@ -230,20 +234,8 @@ impl Object {
             }
             out.extend_from_slice(field.value.bytes());
         }
-        out.extend_from_slice(self.tail());
+        out.extend_from_slice(self.source.get(end..).unwrap_or_default());
         Json(out.freeze())
-    }
-
-    /// What follows the last value: blanks, the brace, blanks. Where no field of the source is left, only the brace.
-    fn tail(&self) -> &[u8] {
-        let inside = self.source.trim_ascii_end().strip_suffix(b"}");
-        match inside.filter(|_| self.fields.iter().any(|field| field.span.is_some())) {
-            Some(inside) => self
-                .source
-                .get(inside.trim_ascii_end().len()..)
-                .unwrap_or(b"}"),
-            None => b"}",
-        }
     }
 }
 
@@ -262,13 +254,13 @@ fn split_comma(gap: &[u8]) -> (bool, &[u8]) {
 struct Fields<'b>(&'b Bytes);
 
 impl<'de> Visitor<'de> for Fields<'_> {
-    type Value = Vec<Field>;
+    type Value = (Vec<Field>, Range<usize>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Field>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields: Vec<Field> = Vec::with_capacity(8);
         let begin = self.0.as_ptr() as usize;
         let mut gap = self
@@ -276,6 +268,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
             .iter()
             .position(|byte| *byte == b'{')
             .map_or(0, |at| at + 1);
+        let start = gap;
         while let Some(key) = map.next_key_seed(Text)? {
             let raw = map.next_value::<&'de RawValue>()?.get().as_bytes();
             let value = (raw.as_ptr() as usize).saturating_sub(begin);
@@ -286,7 +279,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
             });
             gap = value + raw.len();
         }
-        Ok(fields)
+        Ok((fields, start..gap))
     }
 }
 
@@ -354,6 +347,12 @@ mod tests {
             (r#"{"a":1,"b":2,"c":3}"#, "c", r#"{"a":1,"b":2}"#),
             (r#"{"a":1}"#, "a", "{}"),
             (r#"{"a":1 , "b" : 2}"#, "a", r#"{ "b" : 2}"#),
+            (
+                "\n{\n  \"a\": 1,\n  \"b\": 2\n}\n",
+                "b",
+                "\n{\n  \"a\": 1\n}\n",
+            ),
+            ("{\n  \"a\": 1\n} ", "a", "{\n} "),
         ] {
             let mut changed = object(source);
             changed.remove(key);
@@ -369,7 +368,7 @@ mod tests {
 
         let mut empty = object("{ }");
         empty.set("b", Json::of(&2));
-        assert_eq!(text(&empty), r#"{"b":2}"#);
+        assert_eq!(text(&empty), r#"{"b":2 }"#);
     }
 
     #[test]
@@ -378,6 +377,14 @@ mod tests {
             object(r#"{"mod\u0065l": "x", "model": "y"}"#).duplicate_key(),
             Some("model")
         );
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_found_among_very_many() {
+        let mut source: String = (0..200_000).map(|key| format!("\"{key}\":0,")).collect();
+        source = format!("{{{source}\"7\":1}}");
+        let many = Object::read(Bytes::from(source)).unwrap();
+        assert_eq!(many.duplicate_key(), Some("7"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod settings;
 pub mod skip;
 pub mod stream;
 pub mod tokens;
+pub mod tool;
 
 use std::{
     sync::{
@@ -76,6 +77,8 @@ pub struct Pipeline {
     pub retry: config::Retry,
     /// Signs the links in citations.
     pub signer: Signer,
+    /// What clients do not see while they run tools of their own.
+    pub kept: tool::KeptTurns,
 }
 
 /// One request, with everything that was decided at the edge.
@@ -89,6 +92,8 @@ pub struct Job {
     pub settings: Rag,
     /// What the request itself said of that.
     pub options: RagOptions,
+    /// Whose it is: what is kept for one is never found by another.
+    pub tenant: String,
     /// The workspaces it may see.
     pub scope: Scope,
     /// Where the model is.
@@ -276,10 +281,10 @@ impl Pipeline {
         job.request.remove_own_annotations();
         match job.mode() {
             Mode::Off => self.relay(&job, None).await,
-            Mode::Inject | Mode::Tool if job.request.stream && job.options.events => {
-                Ok(self.narrate(job))
-            }
-            Mode::Inject | Mode::Tool => {
+            Mode::Tool if job.request.stream => tool::stream(self, job).await,
+            Mode::Tool => tool::whole(self, job).await,
+            Mode::Inject if job.request.stream && job.options.events => Ok(self.narrate(job)),
+            Mode::Inject => {
                 let grounded = self.ground(&mut job).await?;
                 self.relay(&job, Some(grounded)).await
             }

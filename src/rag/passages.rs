@@ -103,9 +103,30 @@ impl Selection {
         brought
     }
 
+    /// Goes on from sources of earlier turns, which keep their numbers.
+    pub fn continued(sources: Vec<Source>) -> Self {
+        let tokens = sources
+            .iter()
+            .map(|source| tokens::estimate(&source.prompt_text).saturating_add(10))
+            .sum();
+        Self {
+            sources,
+            tokens,
+            ..Self::default()
+        }
+    }
+
     /// The numbered source.
     pub fn source(&self, index: usize) -> Option<&Source> {
-        self.sources.get(index.checked_sub(1)?)
+        self.sources.iter().find(|source| source.index == index)
+    }
+
+    /// Whether hardly a passage more would fit.
+    pub fn is_full(&self, bounds: &Bounds<'_>) -> bool {
+        self.dropped
+            .iter()
+            .any(|dropped| dropped.reason == Reason::Budget)
+            && self.tokens.saturating_mul(2) > bounds.budget
     }
 
     /// The passages as they stand in the prompt, a blank line between.
@@ -163,7 +184,7 @@ impl Selection {
     }
 
     fn pack(&mut self, passage: Passage, bounds: &Bounds<'_>) -> Option<usize> {
-        let index = self.sources.len() + 1;
+        let index = self.sources.last().map_or(0, |source| source.index) + 1;
         let (text, suspicious) = defuse::defuse(passage.content.trim());
         let mut source = Source {
             index,
@@ -194,14 +215,19 @@ impl Selection {
 impl Source {
     /// The passage as it stands in the prompt.
     pub fn block(&self, style: Style) -> String {
+        format!("{}\n{}", self.head(style), self.prompt_text)
+    }
+
+    /// `[policy.pdf, p.3]`, with the number before it where passages are numbered.
+    pub fn head(&self, style: Style) -> String {
         let name = defuse::file_name(&self.passage.source.filename);
         let head = match self.passage.source.page_start {
             Some(page) => format!("[{name}, p.{page}]"),
             None => format!("[{name}]"),
         };
         match style {
-            Style::Plain => format!("{head}\n{}", self.prompt_text),
-            Style::Numbered => format!("[{}] {head}\n{}", self.index, self.prompt_text),
+            Style::Plain => head,
+            Style::Numbered => format!("[{}] {head}", self.index),
         }
     }
 

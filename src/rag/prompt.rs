@@ -40,7 +40,7 @@ impl Grounding<'_> {
     pub fn text(&self) -> String {
         match self.template {
             Some(template) => self.rendered(template),
-            None => format!("{}\n\n{}", self.instructions(), self.context()),
+            None => format!("{INSTRUCTIONS}\n\n{}", self.context()),
         }
     }
 
@@ -55,21 +55,19 @@ impl Grounding<'_> {
                 add_to_last_user(messages, &self.rendered(template))
             }
             (InjectAs::User, None) => {
-                add_to_system(messages, &format!("{} {DATA}", self.instructions()));
+                add_to_system(messages, &format!("{INSTRUCTIONS} {DATA}"));
                 add_to_last_user(messages, &self.context());
             }
         }
     }
 
-    fn instructions(&self) -> String {
-        match self.style {
-            Style::Plain => INSTRUCTIONS.to_owned(),
-            Style::Numbered => format!("{INSTRUCTIONS} {CITE}"),
-        }
-    }
-
+    /// The passages as in the guides; what asks for their numbers stands behind them, near the question.
     fn context(&self) -> String {
-        format!("Context:\n{}", self.passages())
+        let context = format!("Context:\n{}", self.passages());
+        match self.style {
+            Style::Plain => context,
+            Style::Numbered => format!("{context}\n\n{CITE}"),
+        }
     }
 
     fn passages(&self) -> String {
@@ -253,6 +251,8 @@ mod tests {
         );
         assert_eq!(messages[1].1, "a [1]");
         assert_eq!(messages[2].1, "Five years.");
-        assert!(messages[0].1.contains("like [1].\n\nContext:"));
+        assert!(messages[0].1.ends_with(
+            "No results found.\n\nCite the number of each passage you rely on, like [1]."
+        ));
     }
 }

@@ -15,7 +15,9 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::{
     Router,
+    extract::Request,
     http::{HeaderMap, header},
+    response::Response,
     serve::ListenerExt,
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -146,11 +148,20 @@ async fn serve(listener: TcpListener, router: Router, stopped: oneshot::Receiver
 }
 
 fn router(library: Arc<Library>, behaviour: Behaviour) -> Router {
-    let model = model::router();
     Router::new()
         .merge(lighton::router(Arc::clone(&library), behaviour.contract))
-        .merge(paradigm::router(library, model.clone()))
-        .merge(model)
+        .merge(paradigm::router(library))
+        .merge(model::router())
+        .fallback(unknown_path)
+}
+
+/// Refuses a path that leads nowhere, in the words of the service that it would belong to.
+async fn unknown_path(request: Request) -> Response {
+    let path = request.uri().path();
+    match path.starts_with(paradigm::PREFIX) {
+        true => paradigm::unknown_path(path),
+        false => lighton::unknown_path(path),
+    }
 }
 
 /// The bearer key of a request; `None` when there is none or it is empty.

@@ -9,4 +9,5 @@
     reason = "the figures are what this program is for"
 )]
 
-mod retrieval;
+mod indexing;
+mod sandbox;

@@ -7,7 +7,7 @@ use crate::service::{Answer, Service};
 
 #[tokio::test]
 async fn every_endpoint_demands_a_key_and_takes_any() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     for (method, path) in [
         (Method::POST, "/api/v3/search"),
         (Method::GET, "/api/v3/workspaces"),
@@ -27,7 +27,7 @@ async fn every_endpoint_demands_a_key_and_takes_any() {
 
 #[tokio::test]
 async fn a_body_that_is_not_json_is_400() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     for body in ["{\"query\": ", "not json", "{'query': 'x'}", "\u{feff}"] {
         let request = service
             .request(Method::POST, "/api/v3/search")
@@ -39,7 +39,7 @@ async fn a_body_that_is_not_json_is_400() {
 
 #[tokio::test]
 async fn json_that_is_no_object_is_a_validation_error() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     for body in [json!([]), json!("query"), json!(null), json!(7)] {
         service
             .search(body)
@@ -50,7 +50,7 @@ async fn json_that_is_no_object_is_a_validation_error() {
 
 #[tokio::test]
 async fn other_media_types_are_415() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let request = service
         .request(Method::POST, "/api/v3/search")
         .header("content-type", "text/plain")
@@ -72,7 +72,7 @@ async fn other_media_types_are_415() {
 
 #[tokio::test]
 async fn unknown_paths_are_404_and_wrong_methods_405() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     for path in [
         "/api/v3/nothing",
         "/api/v3/files/1/nothing",
@@ -99,7 +99,7 @@ async fn unknown_paths_are_404_and_wrong_methods_405() {
 
 #[tokio::test]
 async fn things_that_do_not_exist_are_404() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     for id in ["999999", "-1", "word", "99999999999999999999"] {
         for path in ["files", "workspaces"] {
             service

@@ -7,7 +7,7 @@ use crate::service::{Answer, Service, form};
 
 #[tokio::test]
 async fn an_upload_is_searchable_at_once_while_its_status_moves_on_by_looks() {
-    let service = Service::start().await;
+    let service = Service::small().await;
 
     let made = service
         .upload("quokka.md", "# Quokkas\n\nThe quokka smiles at visitors.")
@@ -34,7 +34,7 @@ async fn an_upload_is_searchable_at_once_while_its_status_moves_on_by_looks() {
 
 #[tokio::test]
 async fn lists_move_the_status_on_too() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let id = service.upload("a.md", "Text").await.id();
     for _ in 0..3 {
         service.get("/api/v3/files").await;
@@ -47,7 +47,7 @@ async fn lists_move_the_status_on_too() {
 
 #[tokio::test]
 async fn the_answer_to_an_upload_has_every_field() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let made = service
         .upload("Yearly report.md", "# Report\n\nA good year.")
         .await;
@@ -81,7 +81,7 @@ async fn the_answer_to_an_upload_has_every_field() {
     assert_eq!(made.body["extension"], "md");
     assert_eq!(
         made.body["workspace"],
-        json!({"id": 1, "name": "Brightwater Handbook", "workspace_type": "shared"})
+        json!({"id": 1, "name": "small", "workspace_type": "shared"})
     );
     assert_eq!(
         made.body["thumbnail"],
@@ -91,7 +91,7 @@ async fn the_answer_to_an_upload_has_every_field() {
 
 #[tokio::test]
 async fn the_form_names_and_titles_the_file() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let parts = form("C:\\texts\\upload.bin", "Text")
         .text("workspace_id", "2")
         .text("filename", "named.txt")
@@ -110,7 +110,7 @@ async fn the_form_names_and_titles_the_file() {
 
 #[tokio::test]
 async fn tags_come_as_a_list_in_json_or_as_repeated_fields() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let mut tags = Vec::new();
     for name in ["one", "two"] {
         tags.push(
@@ -149,7 +149,7 @@ async fn tags_come_as_a_list_in_json_or_as_repeated_fields() {
 
 #[tokio::test]
 async fn a_file_that_cannot_be_read_ends_in_parsing_failed_with_the_reason() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     for (filename, content) in [
         ("broken.pdf", &b"%PDF-1.7 and then nothing"[..]),
         ("image.png", b"\x89PNG\r\n"),
@@ -174,8 +174,20 @@ async fn a_file_that_cannot_be_read_ends_in_parsing_failed_with_the_reason() {
 }
 
 #[tokio::test]
+async fn text_is_read_under_its_other_names() {
+    let service = Service::small().await;
+    for name in ["a.csv", "b.json", "c.yaml", "d.yml", "e.htm", "f.xhtml"] {
+        let made = service.upload(name, "<p>{\"animal\": \"okapi\"}</p>").await;
+        let passages = service
+            .find(json!({"query": "okapi", "file_id": [made.id()]}))
+            .await;
+        assert_eq!(passages.len(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn uploads_with_bad_fields_are_refused_and_leave_nothing() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let before = service.get("/api/v3/files").await.body["count"].clone();
     let valid = || form("a.md", "Text").text("workspace_id", "1");
     for (parts, field, code) in [
@@ -240,7 +252,7 @@ async fn uploads_with_bad_fields_are_refused_and_leave_nothing() {
 
 #[tokio::test]
 async fn a_file_from_elsewhere_is_stored_once_for_each_workspace() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let origin = json!({
         "external_id": "INC-7", "doc_type": "incident", "additional_metadata": {"external_url": "https://desk.example/7", "version": 1},
     });
@@ -271,7 +283,7 @@ async fn a_file_from_elsewhere_is_stored_once_for_each_workspace() {
 
 #[tokio::test]
 async fn content_comes_by_page_when_asked_for() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let text = "# Title\n\nA paragraph.";
     let path = format!("/api/v3/files/{}", service.upload("a.md", text).await.id());
     let with = service.get(&format!("{path}?include_content=true")).await;
@@ -291,10 +303,10 @@ async fn content_comes_by_page_when_asked_for() {
 
 #[tokio::test]
 async fn downloads_are_the_bytes_that_came() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let bytes: Vec<u8> = (0..=255).cycle().take(3_000_000).collect();
     let id = service
-        .upload_form(form("all bytes é.txt", bytes.clone()).text("workspace_id", "1"))
+        .upload_form(form("all bytes é.png", bytes.clone()).text("workspace_id", "1"))
         .await
         .id();
     let request = service.request(
@@ -308,30 +320,30 @@ async fn downloads_are_the_bytes_that_came() {
         .to_owned();
     assert_eq!(
         name,
-        "attachment; filename*=UTF-8''all%20bytes%20%C3%A9%2Etxt"
+        "attachment; filename*=UTF-8''all%20bytes%20%C3%A9%2Epng"
     );
     assert!(response.bytes().await.unwrap() == bytes, "the bytes differ");
     service
         .get(&format!("/api/v3/files/{id}/download?purpose=song"))
         .await
         .assert_field("purpose", "invalid_choice");
-    let handbook = service
+    let original = service
         .request(Method::GET, "/api/v3/files/1/download")
         .send()
         .await
         .unwrap();
     assert!(
-        handbook
+        original
             .text()
             .await
             .unwrap()
-            .starts_with("# Data Retention Policy")
+            .starts_with("# About the harbour")
     );
 }
 
 #[tokio::test]
 async fn changes_touch_only_what_is_sent() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let tag = service
         .post("/api/v3/tags", json!({"name": "t", "description": ""}))
         .await
@@ -387,7 +399,7 @@ async fn changes_touch_only_what_is_sent() {
 
 #[tokio::test]
 async fn new_content_replaces_the_old_under_the_same_id() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let made = service.upload("old.md", "The aardvark digs.").await;
     let path = format!("/api/v3/files/{}", made.id());
 
@@ -418,7 +430,7 @@ async fn new_content_replaces_the_old_under_the_same_id() {
 
 #[tokio::test]
 async fn tags_are_added_and_taken_one_by_one() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let tag = service
         .post("/api/v3/tags", json!({"name": "t", "description": ""}))
         .await
@@ -453,7 +465,7 @@ async fn tags_are_added_and_taken_one_by_one() {
 
 #[tokio::test]
 async fn many_files_are_deleted_together_or_not_at_all() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let first = service.upload("a.md", "The narwhal dives.").await.id();
     let second = service.upload("b.md", "The narwhal returns.").await.id();
     let delete = async |ids: Value| {

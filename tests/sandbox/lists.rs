@@ -17,7 +17,7 @@ fn all(answer: &Answer, name: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn pages_lead_through_the_whole_list_once() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     let mut seen = Vec::new();
     let mut next =
         Some(service.url("/api/v3/files?page_size=5&ordering=filename&extension=md,html,txt"));
@@ -41,7 +41,7 @@ async fn pages_lead_through_the_whole_list_once() {
 
 #[tokio::test]
 async fn pages_that_do_not_exist_are_404() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     for page in ["0", "2", "-1", "x"] {
         service
             .get(&format!("/api/v3/workspaces?page={page}"))
@@ -56,7 +56,7 @@ async fn pages_that_do_not_exist_are_404() {
 
 #[tokio::test]
 async fn workspaces_are_listed_by_name_and_filtered() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     let list = async |query: &str| {
         all(
             &service.get(&format!("/api/v3/workspaces{query}")).await,
@@ -89,7 +89,7 @@ async fn workspaces_are_listed_by_name_and_filtered() {
 
 #[tokio::test]
 async fn tags_are_filtered_by_name_and_kind() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     for (name, auto_assign) in [("beta", true), ("alpha", false)] {
         service
             .post(
@@ -106,7 +106,7 @@ async fn tags_are_filtered_by_name_and_kind() {
 
 #[tokio::test]
 async fn every_filter_of_files_does_its_part() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     let tag = service
         .post("/api/v3/tags", json!({"name": "t", "description": ""}))
         .await
@@ -186,7 +186,7 @@ async fn every_filter_of_files_does_its_part() {
 
 #[tokio::test]
 async fn files_come_newest_first_unless_told_otherwise() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     let newest = service.upload("new.md", "Text").await.id();
     let ids = all(&service.get("/api/v3/files").await, "id");
     assert_eq!(ids[0], newest);
@@ -201,7 +201,7 @@ async fn files_come_newest_first_unless_told_otherwise() {
 
 #[tokio::test]
 async fn searched_files_bring_the_passages_that_were_found() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     let page = service
         .get("/api/v3/files?search=how+long+does+the+battery+last&search_details=true&search_details_chunks_limit=1&max_documents=2")
         .await;
@@ -222,7 +222,7 @@ async fn searched_files_bring_the_passages_that_were_found() {
 
 #[tokio::test]
 async fn details_of_a_list_come_when_asked_for() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     let request = |details: &str| {
         service.request(
             Method::GET,

@@ -32,7 +32,7 @@ fn vector(answer: &Answer, index: usize) -> Vec<f64> {
 
 #[tokio::test]
 async fn a_key_is_demanded_and_unknown_paths_are_404() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let without = service.request_without_key(Method::GET, "/api/v2/models");
     assert_error(&Answer::of(without).await, 401, "unauthorized");
     assert_error(&service.get("/api/v2/nothing").await, 404, "not_found");
@@ -45,7 +45,7 @@ async fn a_key_is_demanded_and_unknown_paths_are_404() {
 
 #[tokio::test]
 async fn models_have_technical_names_and_types_but_no_id() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let answer = service.get("/api/v2/models").await;
     assert_eq!(answer.body["object"], "list");
     let models = answer.body["data"].as_array().unwrap();
@@ -73,7 +73,7 @@ async fn models_have_technical_names_and_types_but_no_id() {
 
 #[tokio::test]
 async fn files_have_whole_numbers_and_one_purpose() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let request = service.request(Method::POST, "/api/v2/files");
     let made = Answer::of(
         request.multipart(form("puffin.md", "The puffin lands.").text("purpose", "assistants")),
@@ -115,8 +115,8 @@ async fn files_have_whole_numbers_and_one_purpose() {
 
 #[tokio::test]
 async fn files_are_listed_twenty_a_page_without_their_size() {
-    let service = Service::start().await;
-    for number in 0..8 {
+    let service = Service::small().await;
+    for number in 0..18 {
         let request = service.request(Method::POST, "/api/v2/files");
         Answer::of(request.multipart(form(&format!("{number}.md"), "Text"))).await;
     }
@@ -129,14 +129,14 @@ async fn files_are_listed_twenty_a_page_without_their_size() {
     assert_eq!(first.body["next"], service.url("/api/v2/files?page=2"));
     assert_eq!(second.body["previous"], service.url("/api/v2/files?page=1"));
     assert_eq!(second.body["data"].as_array().unwrap().len(), 1);
-    assert_eq!(first.body["data"][0]["filename"], "7.md", "newest first");
+    assert_eq!(first.body["data"][0]["filename"], "17.md", "newest first");
     assert!(first.body["data"][0].get("bytes").is_none());
     assert_error(&service.get("/api/v2/files?page=3").await, 404, "not_found");
 }
 
 #[tokio::test]
 async fn bad_uploads_are_refused_in_paradigms_shape() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let upload = async |parts| {
         Answer::of(
             service
@@ -160,7 +160,7 @@ async fn bad_uploads_are_refused_in_paradigms_shape() {
 
 #[tokio::test]
 async fn embeddings_come_for_each_kind_of_input() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     for (input, count) in [
         (json!("a text"), 1),
         (json!(["a text", "another"]), 2),
@@ -189,7 +189,7 @@ async fn embeddings_come_for_each_kind_of_input() {
 
 #[tokio::test]
 async fn base64_holds_the_same_numbers() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let ask = |format: &str| json!({"model": "sandbox-embedding", "input": "a text", "dimensions": 64, "encoding_format": format});
     let plain = embed(&service, ask("float")).await;
     let encoded = embed(&service, ask("base64")).await;
@@ -208,7 +208,7 @@ async fn base64_holds_the_same_numbers() {
 
 #[tokio::test]
 async fn bad_requests_for_embeddings_are_refused() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     for body in [
         json!({"model": "sandbox-embedding"}),
         json!({"model": "sandbox-embedding", "input": ""}),
@@ -224,4 +224,60 @@ async fn bad_requests_for_embeddings_are_refused() {
         404,
         "not_found",
     );
+}
+
+const GROUNDED: &str = "You are a helpful assistant. Answer the user's question using only the provided context.\n\nContext:\n\
+    [tides.md]\nThe harbour opens at seven in the morning. Boats leave with the tide.";
+
+#[tokio::test]
+async fn chat_is_answered_by_the_model_service() {
+    let service = Service::small().await;
+    let messages = json!([
+        {"role": "system", "content": GROUNDED},
+        {"role": "user", "content": "When does the harbour open?"},
+    ]);
+    let body = json!({"model": "sandbox-extractive", "messages": messages});
+
+    let whole = service.post("/api/v2/chat/completions", body.clone()).await;
+    assert_eq!(whole.status, 200, "{}", whole.body);
+    assert_eq!(whole.body["object"], "chat.completion");
+    let content = whole.body["choices"][0]["message"]["content"]
+        .as_str()
+        .unwrap();
+    assert!(content.contains("The harbour opens at seven"), "{content}");
+
+    let mut streamed = body;
+    streamed["stream"] = json!(true);
+    let request = service
+        .request(Method::POST, "/api/v2/chat/completions")
+        .json(&streamed);
+    let text = request.send().await.unwrap().text().await.unwrap();
+    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+
+    let unknown = json!({"model": "gpt-9", "messages": messages});
+    assert_eq!(
+        service
+            .post("/api/v2/chat/completions", unknown)
+            .await
+            .status,
+        404
+    );
+    let without = service.request_without_key(Method::POST, "/api/v2/chat/completions");
+    assert_error(
+        &Answer::of(without.json(&json!({}))).await,
+        401,
+        "unauthorized",
+    );
+}
+
+#[tokio::test]
+async fn legacy_completions_are_answered_too() {
+    let service = Service::small().await;
+    let prompt = format!("{GROUNDED}\n\nWhen does the harbour open?");
+    let body = json!({"model": "sandbox-extractive", "prompt": prompt, "max_tokens": 100});
+    let answer = service.post("/api/v2/completions", body).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body["object"], "text_completion");
+    let text = answer.body["choices"][0]["text"].as_str().unwrap();
+    assert!(text.contains("The harbour opens at seven"), "{text}");
 }

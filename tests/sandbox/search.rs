@@ -10,7 +10,7 @@ const QUESTION: &str = "What is our data retention policy?";
 
 #[tokio::test]
 async fn a_passage_has_every_field_of_the_contract_and_no_other() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
 
     let answer = service
         .search(json!({"query": QUESTION, "max_results": 1}))
@@ -69,7 +69,7 @@ async fn a_passage_has_every_field_of_the_contract_and_no_other() {
 
 #[tokio::test]
 async fn passages_come_best_first_and_never_more_than_asked_for() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     for most in [1, 3, 10, 100] {
         let scoring = "scoring_only";
         let passages = service
@@ -86,7 +86,7 @@ async fn passages_come_best_first_and_never_more_than_asked_for() {
 
 #[tokio::test]
 async fn ten_passages_come_at_most_when_no_number_is_asked_for() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     let passages = service
         .find(json!({"query": "days", "relevance_scoring": "none"}))
         .await;
@@ -95,7 +95,7 @@ async fn ten_passages_come_at_most_when_no_number_is_asked_for() {
 
 #[tokio::test]
 async fn relevance_is_told_exactly_when_it_was_scored() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     for (scoring, scored) in [
         (json!({"relevance_scoring": "scoring_and_filtering"}), true),
         (json!({"relevance_scoring": "scoring_only"}), true),
@@ -128,7 +128,7 @@ async fn relevance_is_told_exactly_when_it_was_scored() {
 
 #[tokio::test]
 async fn filtering_leaves_out_what_fits_badly() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     let ask = |scoring| json!({"query": "battery of a sensor", "max_results": 100, "relevance_scoring": scoring});
     let filtered = service.find(ask("scoring_and_filtering")).await;
     let all = service.find(ask("scoring_only")).await;
@@ -137,7 +137,7 @@ async fn filtering_leaves_out_what_fits_badly() {
 
 #[tokio::test]
 async fn filters_narrow_what_is_found() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     let tag = service
         .post(
             "/api/v3/tags",
@@ -204,7 +204,7 @@ async fn filters_narrow_what_is_found() {
 
 #[tokio::test]
 async fn filters_that_reach_nothing_are_403() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     for filter in ["workspace_id", "tag_id", "file_id"] {
         let answer = service
             .search(json!({"query": "x", filter: [999_999]}))
@@ -215,7 +215,7 @@ async fn filters_that_reach_nothing_are_403() {
 
 #[tokio::test]
 async fn a_question_that_nothing_answers_is_200_with_no_passages() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     assert!(
         service
             .find(json!({"query": "zyxgrumpfl"}))
@@ -227,7 +227,7 @@ async fn a_question_that_nothing_answers_is_200_with_no_passages() {
 
 #[tokio::test]
 async fn each_bad_field_is_told_with_its_code() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     for (body, field, code) in [
         (json!({}), "query", "required"),
         (json!({"query": null}), "query", "null"),
@@ -307,13 +307,13 @@ async fn each_bad_field_is_told_with_its_code() {
 
 #[tokio::test]
 async fn the_longest_query_is_counted_in_characters_not_bytes() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     service.find(json!({"query": "é".repeat(4000)})).await;
 }
 
 #[tokio::test]
 async fn a_form_is_taken_as_json_is() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     let request = service.request(Method::POST, "/api/v3/search").form(&[
         ("query", QUESTION),
         ("max_results", "2"),
@@ -330,7 +330,7 @@ async fn a_form_is_taken_as_json_is() {
 
 #[tokio::test]
 async fn images_and_boxes_come_only_when_asked_for() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     let passage = &service
         .find(json!({"query": QUESTION, "include_image": true, "include_bboxes": true}))
         .await[0];
@@ -343,7 +343,7 @@ async fn images_and_boxes_come_only_when_asked_for() {
 
 #[tokio::test]
 async fn vision_mode_has_images_in_place_of_text() {
-    let service = Service::start().await;
+    let service = Service::handbook().await;
     let passage = &service
         .find(json!({"query": QUESTION, "mode": "vision", "include_image": true}))
         .await[0];
@@ -380,7 +380,7 @@ async fn the_old_contract_has_an_object_for_a_score_and_its_own_limits() {
 
 #[tokio::test]
 async fn the_same_passage_keeps_its_id() {
-    let (first, second) = (Service::start().await, Service::start().await);
+    let (first, second) = (Service::handbook().await, Service::handbook().await);
     let body = json!({"query": QUESTION, "max_results": 3});
     let ids = |passages: Vec<Value>| {
         passages

@@ -17,8 +17,17 @@ pub(crate) struct Service {
 
 impl Service {
     /// A sandbox over the handbook.
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn handbook() -> Self {
         Self::with(|_| {}).await
+    }
+
+    /// A sandbox over three short documents in three workspaces, which starts in no time.
+    pub(crate) async fn small() -> Self {
+        Self::over(Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/sandbox/small"
+        )))
+        .await
     }
 
     /// A sandbox over the documents in `folder`.

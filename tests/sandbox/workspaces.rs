@@ -6,7 +6,7 @@ use crate::service::{Service, form};
 
 #[tokio::test]
 async fn a_workspace_lives_from_creation_to_deletion() {
-    let service = Service::start().await;
+    let service = Service::small().await;
 
     let made = service
         .post(
@@ -50,7 +50,7 @@ async fn a_workspace_lives_from_creation_to_deletion() {
 
 #[tokio::test]
 async fn a_new_name_of_a_workspace_is_told_by_search() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     assert_eq!(
         service
             .patch("/api/v3/workspaces/2", json!({"name": "Makers"}))
@@ -59,14 +59,14 @@ async fn a_new_name_of_a_workspace_is_told_by_search() {
         200
     );
     let passages = service
-        .find(json!({"query": "on-call engineer", "workspace_id": [2]}))
+        .find(json!({"query": "on-call pilot", "workspace_id": [2]}))
         .await;
     assert_eq!(passages[0]["workspace"], json!({"id": 2, "name": "Makers"}));
 }
 
 #[tokio::test]
 async fn a_deleted_workspace_takes_its_files_along() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     let workspace = service
         .post("/api/v3/workspaces", json!({"name": "Short"}))
         .await
@@ -96,7 +96,7 @@ async fn a_deleted_workspace_takes_its_files_along() {
 
 #[tokio::test]
 async fn workspaces_with_bad_fields_are_refused() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     for (body, code) in [
         (json!({}), "required"),
         (json!({"name": ""}), "blank"),
@@ -118,7 +118,7 @@ async fn workspaces_with_bad_fields_are_refused() {
 
 #[tokio::test]
 async fn a_tag_lives_from_creation_to_deletion() {
-    let service = Service::start().await;
+    let service = Service::small().await;
 
     let made = service
         .post(
@@ -170,7 +170,7 @@ async fn a_tag_lives_from_creation_to_deletion() {
 
 #[tokio::test]
 async fn tags_with_bad_fields_are_refused() {
-    let service = Service::start().await;
+    let service = Service::small().await;
     service
         .post("/api/v3/tags", json!({"description": "x"}))
         .await

@@ -26,6 +26,9 @@ use crate::{
 /// What the writer may hold before it writes a segment, in bytes; tantivy's least is 15 MB.
 const WRITER_BYTES: usize = 64_000_000;
 
+/// A passage of which one word in so many is a stop word of a language is written in it.
+const STOPS_TELL: usize = 4;
+
 /// Names the space of passage ids for UUID version 5 (RFC 9562, section 5.5); itself drawn at random, once.
 const PASSAGES: Uuid = Uuid::from_u128(0x8f1c_6a52_3e0b_4d97_9b64_2ad7_51c8_e013);
 
@@ -235,10 +238,9 @@ impl Writing {
             stem_of(&document.filename)
         ));
         for (ordinal, piece) in pieces.iter().enumerate() {
-            let language = words::language_of(&piece.content).unwrap_or(language);
-            languages.insert(words::code_of(language));
             let said = words::split(&piece.content);
-            let stems = self.lexicon.stems(&said, language);
+            let (language, stems) = self.understood(&said, &piece.content, language);
+            languages.insert(words::code_of(language));
             let mut entry = TantivyDocument::new();
             entry.add_i64(fields.file, document.file_id);
             entry.add_u64(fields.ordinal, ordinal as u64);
@@ -246,25 +248,42 @@ impl Writing {
             for tag in &document.tags {
                 entry.add_i64(fields.tag, tag.id);
             }
-            entry.add_pre_tokenized_text(fields.pairs, schema::tokens(words::pairs(&stems)));
-            entry.add_pre_tokenized_text(fields.stems, schema::tokens(stems));
-            entry.add_pre_tokenized_text(
-                fields.exact,
-                schema::tokens(said.iter().map(|word| words::fold(word)).collect()),
-            );
-            entry.add_pre_tokenized_text(
+            let exact: Vec<String> = said.iter().map(|word| words::fold(word)).collect();
+            let above = self.lexicon.stems(&words::split(&piece.headings), language);
+            entry.add_text(fields.exact, schema::joined(&exact));
+            entry.add_text(fields.pairs, schema::joined(&words::pairs(&stems)));
+            entry.add_text(fields.stems, schema::joined(&stems));
+            entry.add_text(
                 fields.title,
-                schema::tokens(self.lexicon.stems(&named, language)),
+                schema::joined(&self.lexicon.stems(&named, language)),
             );
-            entry.add_pre_tokenized_text(
-                fields.headings,
-                schema::tokens(self.lexicon.stems(&words::split(&piece.headings), language)),
-            );
+            entry.add_text(fields.headings, schema::joined(&above));
             self.writer
                 .add_document(entry)
                 .map_err(failed("take a passage"))?;
         }
         Ok((shown(document, pieces), languages))
+    }
+
+    /// The language of a passage and its stems; `document` is the language of the document it stands in.
+    fn understood(
+        &mut self,
+        said: &[String],
+        text: &str,
+        document: Language,
+    ) -> (Language, Vec<String>) {
+        let stems = self.lexicon.stems(said, document);
+        // Plain sentences are a third stop words. Where there are as many as that there is no doubt, and detection, which is slow, is spared.
+        let stops = said.len() - stems.len();
+        if stops * STOPS_TELL >= said.len() {
+            return (document, stems);
+        }
+        match words::language_of(text) {
+            Some(language) if language != document => {
+                (language, self.lexicon.stems(said, language))
+            }
+            Some(_) | None => (document, stems),
+        }
     }
 }
 

@@ -87,3 +87,6 @@ impl Retriever for Local {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,9 @@ const PAIRS: f32 = 0.3;
 /// What a word counts for that stands nowhere as it is written, where one stands that is spelt nearly so.
 const NEARLY: f32 = 0.5;
 
+/// How many words are looked for by their spelling: each walks through every word of the index.
+const NEARLY_MAX: usize = 8;
+
 /// Words of a question that count; more are a pasted document.
 const WORDS_MAX: usize = 256;
 
@@ -105,8 +108,13 @@ impl Question {
                 clauses.push((Occur::Should, Box::new(BoostQuery::new(query, weight))));
             }
         };
+        let mut nearly_left = NEARLY_MAX;
         for asked in &self.words {
             if !asked.is_known {
+                if nearly_left == 0 {
+                    continue;
+                }
+                nearly_left -= 1;
                 add(nearly(fields.exact, &asked.word), NEARLY * asked.weight);
                 continue;
             }

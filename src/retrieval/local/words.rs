@@ -260,7 +260,7 @@ pub(super) fn pairs(stems: &[String]) -> Vec<String> {
     stems
         .iter()
         .zip(stems.iter().skip(1))
-        .map(|(first, second)| format!("{first} {second}"))
+        .map(|(first, second)| format!("{first}+{second}"))
         .collect()
 }
 
@@ -312,4 +312,89 @@ fn head(text: &str, bytes: usize) -> &str {
         end -= 1;
     }
     text.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stems(text: &str, language: Language) -> Vec<String> {
+        Lexicon::new().stems(&split(text), language)
+    }
+
+    #[test]
+    fn words_are_split_as_people_mean_them() {
+        for (text, words) in [
+            (
+                "The C-level's 2015–16 (RS256)",
+                vec!["the", "c", "level", "2015", "16", "rs256"],
+            ),
+            ("Don't call O\u{2019}Brien", vec!["dont", "call", "obrien"]),
+            (
+                "l\u{2019}entreprise qu'il",
+                vec!["l", "entreprise", "qu", "il"],
+            ),
+            ("ﬁne Ⅳ", vec!["fine", "iv"]),
+            ("検索です", vec!["検", "索", "で", "す"]),
+            ("", vec![]),
+        ] {
+            assert_eq!(split(text), words, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_of_one_root_have_one_stem() {
+        assert_eq!(
+            stems("retained retains retain", Language::English),
+            ["retain"; 3]
+        );
+        assert_eq!(
+            stems("conservées conserver conservation", Language::French),
+            ["conserv"; 3]
+        );
+    }
+
+    #[test]
+    fn question_words_are_stop_words() {
+        assert!(stems("How many of them did you have?", Language::English).is_empty());
+        assert!(stems("Combien de ces dernières en avez-vous ?", Language::French).len() <= 1);
+    }
+
+    #[test]
+    fn languages_are_told_apart() {
+        let english = "Customer records are retained for seven years after the contract ends.";
+        let french = "Les données des clients sont conservées sept ans après la fin du contrat.";
+
+        assert_eq!(language_of(english), Some(Language::English));
+        assert_eq!(language_of(french), Some(Language::French));
+        assert_eq!(language_of("42"), None);
+        assert_eq!(
+            language_among("quelle durée", &["eng", "fra"].into()),
+            Some(Language::French)
+        );
+        assert_eq!(
+            language_among("quelle durée", &["eng"].into()),
+            Some(Language::English)
+        );
+    }
+
+    #[test]
+    fn accents_and_ligatures_fold() {
+        assert_eq!(fold("cœur"), "coeur");
+        assert_eq!(fold("straße"), "strasse");
+        assert_eq!(fold("données"), "donnees");
+    }
+
+    proptest! {
+        #[test]
+        fn words_are_never_empty_nor_endless(text in any::<String>()) {
+            for word in split(&text) {
+                prop_assert!(!word.is_empty());
+                prop_assert!(word.chars().count() <= WORD_CHARS);
+            }
+            let _language = language_of(&text);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::retrieval::local::Page;
 
 use super::{
     Body, Error, FIRST_MADE_WORKSPACE, FIRST_UPLOAD, File, Incoming, Library, Origin, Tag,
-    Workspace, count_pages, read,
+    Workspace, count_pages, is_readable, read,
     records::Life,
     shelf::{Catalog, Entry},
     stem,
@@ -29,6 +29,14 @@ pub(crate) struct Upload {
     pub(crate) origin: Option<Origin>,
     /// Its bytes.
     pub(crate) content: Incoming,
+}
+
+/// What became of an upload.
+pub(crate) enum Stored {
+    /// It is a new file.
+    New(File),
+    /// Its `external_id` is in the workspace already, as this file, which is left as it is.
+    There(File),
 }
 
 /// What to change of a file; `None` leaves it as it is.
@@ -162,8 +170,17 @@ impl Library {
     }
 
     /// Adds a document and indexes it. One that cannot be read is kept, with the reason in its status.
-    pub(crate) fn add(&self, upload: Upload) -> Result<File, Error> {
+    pub(crate) fn add(&self, upload: Upload) -> Result<Stored, Error> {
         let _turn = self.take_turn();
+        let external_id = upload
+            .origin
+            .as_ref()
+            .map(|origin| origin.external_id.as_str());
+        if let Some(there) =
+            external_id.and_then(|id| self.file_with_origin(upload.workspace_id, id))
+        {
+            return Ok(Stored::There(there));
+        }
         let now = Timestamp::now();
         let (pages, failure) = self.read_upload(&upload.filename, &upload.content)?;
         let id = next(self.holdings().files.keys(), FIRST_UPLOAD);
@@ -186,7 +203,7 @@ impl Library {
         };
         self.show(&file, pages)?;
         self.write_catalog()?;
-        Ok(file)
+        Ok(Stored::New(file))
     }
 
     /// Changes file `id` and indexes it anew; `None` when there is no such file.
@@ -239,7 +256,12 @@ impl Library {
         filename: &str,
         content: &Incoming,
     ) -> Result<(Vec<Page>, Option<String>), Error> {
-        Ok(match read(filename, &fs::read(content.path())?) {
+        // What cannot be read anyway, a film perhaps, is not brought into memory to find that out.
+        let bytes = match is_readable(filename) {
+            true => fs::read(content.path())?,
+            false => Vec::new(),
+        };
+        Ok(match read(filename, &bytes) {
             Ok(pages) => (pages.pages, None),
             Err(error) => (Vec::new(), Some(error.to_string())),
         })

@@ -12,6 +12,7 @@ mod seed;
 mod shelf;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs, io,
     path::PathBuf,
@@ -27,7 +28,7 @@ use crate::retrieval::{
     },
 };
 
-pub(crate) use changes::{Edit, Upload};
+pub(crate) use changes::{Edit, Stored, Upload};
 pub(crate) use records::{Body, File, Origin, Tag, Workspace, extension, stem};
 pub(crate) use shelf::Incoming;
 use shelf::Shelf;
@@ -150,7 +151,7 @@ impl Library {
     }
 
     /// The file of workspace `workspace_id` that came from `external_id`.
-    pub(crate) fn file_with_origin(&self, workspace_id: i64, external_id: &str) -> Option<File> {
+    fn file_with_origin(&self, workspace_id: i64, external_id: &str) -> Option<File> {
         let holdings = self.holdings();
         let same = |file: &&File| {
             file.workspace_id == workspace_id
@@ -250,14 +251,23 @@ impl Library {
     }
 }
 
-/// Reads a document, those formats included that are plain text or HTML under another name.
+/// Whether documents of this type are read at all.
+fn is_readable(filename: &str) -> bool {
+    documents::EXTENSIONS.contains(&documents::extension_of(&known_as(filename)).as_str())
+}
+
+/// Reads a document.
 fn read(filename: &str, bytes: &[u8]) -> Result<documents::Pages, ReadError> {
-    let known_as = match extension(filename).as_str() {
-        "csv" | "json" | "yaml" | "yml" => format!("{}.txt", stem(filename)),
-        "htm" | "xhtml" => format!("{}.html", stem(filename)),
-        _ => return documents::read(filename, bytes),
-    };
-    documents::read(&known_as, bytes)
+    documents::read(&known_as(filename), bytes)
+}
+
+/// The name that the readers know a document by: some formats are plain text or HTML under another name.
+fn known_as(filename: &str) -> Cow<'_, str> {
+    match extension(filename).as_str() {
+        "csv" | "json" | "yaml" | "yml" => Cow::Owned(format!("{}.txt", stem(filename))),
+        "xhtml" => Cow::Owned(format!("{}.html", stem(filename))),
+        _ => Cow::Borrowed(filename),
+    }
 }
 
 fn bytes_of(body: &Body) -> io::Result<Vec<u8>> {

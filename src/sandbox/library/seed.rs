@@ -23,6 +23,9 @@ use super::{
 /// The extensions of the documents that a folder is searched for.
 const READABLE: [&str; 5] = ["md", "txt", "html", "pdf", "docx"];
 
+/// How many documents are indexed at once: enough to be fast, few enough for the progress to show.
+const BATCH: usize = 200;
+
 /// A document that is there at the start.
 struct Seed {
     /// The sub-folder it is in, directly or deeper; `None` at the top.
@@ -98,7 +101,7 @@ impl Library {
             .map(|workspace| (workspace.name, workspace.id))
             .collect();
         let total = seeds.len();
-        let mut documents = Vec::with_capacity(total);
+        let mut documents = Vec::with_capacity(BATCH);
         for (done, (id, seed)) in (1..).zip(seeds).enumerate() {
             progress(done, total);
             let bytes = match bytes_of(&seed.body) {
@@ -137,6 +140,9 @@ impl Library {
             };
             documents.push(self.document(&file, pages.pages));
             self.holdings().files.insert(id, file);
+            if documents.len() == BATCH {
+                self.index.put_all(std::mem::take(&mut documents))?;
+            }
         }
         self.index.put_all(documents)?;
         progress(total, total);
@@ -272,7 +278,9 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {
             continue;
         }
         if entry.file_type()?.is_dir() {
-            walk(&entry.path(), paths)?;
+            if let Err(error) = walk(&entry.path(), paths) {
+                tracing::warn!(%error, "the folder `{}` cannot be read and is left out", entry.path().display());
+            }
         } else if entry.path().is_file()
             && READABLE.contains(&super::extension(&name.to_string_lossy()).as_str())
         {

@@ -69,17 +69,22 @@ impl Shelf {
             },
         };
         // What an upload left behind when the program was killed belongs to nobody.
-        match fs::remove_dir_all(shelf.incoming()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
+        gone_is_fine(fs::remove_dir_all(shelf.incoming()))?;
+        // A folder that goes with the program is made for the first upload, so that a program that is killed mostly leaves none behind.
+        if shelf.keeps() {
+            shelf.make_folders()?;
         }
-        fs::create_dir_all(shelf.incoming())?;
-        fs::create_dir_all(shelf.files())?;
         Ok(shelf)
+    }
+
+    fn make_folders(&self) -> io::Result<()> {
+        fs::create_dir_all(self.incoming())?;
+        fs::create_dir_all(self.files())
     }
 
     /// Makes room for an upload.
     pub(crate) async fn receive(&self) -> io::Result<Incoming> {
+        self.make_folders()?;
         let path = self.incoming().join(Uuid::new_v4().to_string());
         let file = tokio::fs::File::create(&path).await?;
         Ok(Incoming {
@@ -103,10 +108,7 @@ impl Shelf {
 
     /// Takes file `id` away; one that is gone already is no failure.
     pub(crate) fn discard(&self, id: i64) -> io::Result<()> {
-        match fs::remove_file(self.place(id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        gone_is_fine(fs::remove_file(self.place(id)))
     }
 
     /// Whether a catalogue is worth writing: a shelf that goes with the program needs none.
@@ -146,7 +148,7 @@ impl Shelf {
 impl Drop for Shelf {
     fn drop(&mut self) {
         if self.keep == Keep::UntilDropped
-            && let Err(error) = fs::remove_dir_all(&self.folder)
+            && let Err(error) = gone_is_fine(fs::remove_dir_all(&self.folder))
         {
             tracing::warn!(%error, "the sandbox's uploads could not be removed");
         }
@@ -194,5 +196,58 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         // An adopted upload is no longer at this path, so the failure to remove it is the usual case.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Takes it as done when what was to be removed is not there.
+fn gone_is_fine(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_passing_shelf_takes_no_room_until_an_upload_and_none_after_its_end() {
+        let shelf = Shelf::open(None).unwrap();
+        let folder = shelf.folder.clone();
+        assert!(!folder.exists());
+
+        let mut incoming = shelf.receive().await.unwrap();
+        incoming.write(&Bytes::from_static(b"text")).await.unwrap();
+        incoming.finish().await.unwrap();
+        let place = shelf.adopt(&incoming, 7).unwrap();
+        assert_eq!(fs::read(&place).unwrap(), b"text");
+
+        drop((incoming, shelf));
+        assert!(!folder.exists());
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_is_given_up_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(Some(folder.path())).unwrap();
+
+        let mut incoming = shelf.receive().await.unwrap();
+        incoming
+            .write(&Bytes::from_static(b"half of a te"))
+            .await
+            .unwrap();
+        assert_eq!(fs::read_dir(shelf.incoming()).unwrap().count(), 1);
+        drop(incoming);
+
+        assert_eq!(fs::read_dir(shelf.incoming()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_catalogue_that_is_no_json_is_an_error_not_a_lost_library() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(Some(folder.path())).unwrap();
+        fs::write(shelf.catalog(), "{").unwrap();
+        assert!(shelf.read_catalog().is_err());
     }
 }

@@ -258,3 +258,82 @@ fn whole(value: &Value) -> Option<i64> {
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Any JSON value, nested a little.
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,12}".prop_map(Value::from),
+            "[0-9 \\[\\]{},\"-]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(2, 8, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(".{0,4}", inner, 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn read(value: &Value, how: usize) -> (bool, Result<(), Error>) {
+        let mut fields = Fields::new(Map::from_iter([("x".to_owned(), value.clone())]));
+        let came = match how {
+            0 => fields.text("x", 5).is_some(),
+            1 => fields.any_text("x", 5).is_some(),
+            2 => fields.integer("x", 1..=100).is_some(),
+            3 => fields.integers("x").is_some(),
+            4 => fields.texts("x").is_some(),
+            5 => fields.flag("x").is_some(),
+            6 => fields
+                .choice("x", |word| (word == "a").then_some(()))
+                .is_some(),
+            _ => fields.object("x").is_some(),
+        };
+        (came, fields.finish())
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_is_either_read_or_told_to_be_wrong(value in values(), how in 0_usize..8) {
+            let (came, finished) = read(&value, how);
+            prop_assert_eq!(came, finished.is_ok(), "{} read in way {}", value, how);
+        }
+    }
+
+    #[test]
+    fn forms_write_lists_and_numbers_as_text() {
+        for (value, expected) in [
+            (json!("[1, 2]"), Some(vec![1, 2])),
+            (json!("7"), Some(vec![7])),
+            (json!(["7", "8"]), Some(vec![7, 8])),
+            (json!([7, 8]), Some(vec![7, 8])),
+            (json!(7), None),
+            (json!("[1, \"x\"]"), None),
+        ] {
+            let mut fields = Fields::new(Map::from_iter([("x".to_owned(), value.clone())]));
+            assert_eq!(fields.integers("x"), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_did_not_come_is_no_fault_unless_it_is_demanded() {
+        let mut fields = Fields::default();
+        assert_eq!(fields.integer("x", 1..=2), None);
+        fields.demand("y");
+        let Err(Error::Invalid(faults)) = fields.finish() else {
+            panic!("no fault was told");
+        };
+        assert_eq!(faults.keys().collect::<Vec<_>>(), ["y"]);
+    }
+}

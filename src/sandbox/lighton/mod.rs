@@ -68,7 +68,7 @@ struct Service {
     contract: Contract,
 }
 
-/// The routes of the service, errors for unknown paths below `/api/v3` included.
+/// The routes of the service.
 pub(super) fn router(library: Arc<Library>, contract: Contract) -> Router {
     let routes = Router::new()
         .route("/search", post(search::search))
@@ -100,7 +100,6 @@ pub(super) fn router(library: Arc<Library>, contract: Contract) -> Router {
         .method_not_allowed_fallback(async |request: Request| {
             Error::MethodNotAllowed(request.method().clone())
         })
-        .fallback(unknown_path)
         .layer(DefaultBodyLimit::max(UPLOAD_LIMIT_BYTES))
         .with_state(Service { library, contract });
     Router::new().nest(PREFIX, routes)
@@ -113,6 +112,7 @@ async fn demand_key(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-async fn unknown_path(request: Request) -> Error {
-    Error::UnknownPath(format!("{PREFIX}{}", request.uri().path()))
+/// The answer to a path that leads nowhere, in LightOn's envelope.
+pub(super) fn unknown_path(path: &str) -> Response {
+    Error::UnknownPath(path.to_owned()).into_response()
 }

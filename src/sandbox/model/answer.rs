@@ -5,8 +5,9 @@ use serde_json::json;
 use super::{
     Model,
     context::Passage,
-    conversation::{Citing, Conversation, Format, Material, Presence},
+    conversation::{Conversation, Format},
     extract::{self, Pick},
+    material::{Citing, Material, Presence},
     tools::{self, Call},
     words::{Tongue, key_words},
 };

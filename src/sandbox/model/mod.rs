@@ -22,11 +22,14 @@ use axum::{
 use serde_json::{Value, json};
 
 mod answer;
+mod arguments;
+mod compare;
 mod context;
 mod conversation;
 mod extract;
 mod fields;
 mod legacy;
+mod material;
 mod options;
 mod question;
 mod refusal;
@@ -152,11 +155,13 @@ pub fn router() -> Router {
     Router::new().nest("/v1", service)
 }
 
-async fn chat_completions(body: Bytes) -> Response {
+/// Answers a chat, whole or streamed.
+pub(super) async fn chat_completions(body: Bytes) -> Response {
     off_the_loop(move || chat(&body)).await
 }
 
-async fn completions(body: Bytes) -> Response {
+/// Answers a legacy completion, whole or streamed.
+pub(super) async fn completions(body: Bytes) -> Response {
     off_the_loop(move || legacy::respond(&body)).await
 }
 

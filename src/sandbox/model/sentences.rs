@@ -3,6 +3,9 @@
 /// A sentence longer than this is cut at a clause or a word: text without full stops must not come out as one endless sentence.
 const SENTENCE_CHARS: usize = 700;
 
+/// A title over a paragraph of plain text is not longer.
+const TITLE_CHARS: usize = 60;
+
 /// Words that a full stop shortens rather than ends a sentence after, in lower case.
 const ABBREVIATIONS: &[&str] = &[
     "al", "approx", "ave", "blvd", "bros", "ca", "capt", "cf", "co", "comdr", "corp", "dept", "dr",
@@ -31,9 +34,11 @@ pub(super) struct Sentences {
 pub(super) fn read(text: &str) -> Sentences {
     let mut read = Sentences::default();
     let mut block = String::new();
-    for line in text.lines() {
-        let line = line.trim();
-        if let Some(heading) = heading(line) {
+    let mut lines = text.lines().map(str::trim).peekable();
+    while let Some(line) = lines.next() {
+        let next = lines.peek().copied().unwrap_or_default();
+        let title = (block.is_empty() && is_title(line, next)).then_some(line);
+        if let Some(heading) = heading(line).or(title) {
             finish(&mut block, &mut read.sentences);
             read.headings.push(heading.to_owned());
         } else if line.is_empty() || is_ruler(line) {
@@ -177,6 +182,15 @@ fn heading(line: &str) -> Option<&str> {
         .then(|| text.trim().trim_end_matches('#').trim_end())
 }
 
+/// Whether `line` is the title of the paragraph that `next` begins, as plain text has them: a few words without an end, over a long line.
+fn is_title(line: &str, next: &str) -> bool {
+    line.chars().count() <= TITLE_CHARS
+        && line.ends_with(char::is_alphanumeric)
+        && line.starts_with(char::is_uppercase)
+        && next.starts_with(char::is_uppercase)
+        && next.len() > 2 * line.len()
+}
+
 /// Rulers of Markdown and the line under a table's head: nothing to read.
 fn is_ruler(line: &str) -> bool {
     line.len() >= 3
@@ -281,6 +295,24 @@ mod tests {
     }
 
     #[test]
+    fn a_title_over_plain_text_is_a_heading_and_a_wrapped_line_is_not() {
+        let titled = read("Hotels\nThe limit for a night is 140 euros.");
+        let wrapped = read("The limit in France and\nItaly is 140 euros.");
+
+        assert_eq!(
+            (titled.headings, titled.sentences),
+            (
+                vec!["Hotels".to_owned()],
+                vec!["The limit for a night is 140 euros.".to_owned()]
+            )
+        );
+        assert_eq!(
+            wrapped.sentences,
+            ["The limit in France and Italy is 140 euros."]
+        );
+    }
+
+    #[test]
     fn text_without_full_stops_is_cut_at_words() {
         let sentences = cut(&"lorem ipsum ".repeat(300));
 
@@ -296,10 +328,14 @@ mod tests {
     proptest! {
         #[test]
         fn no_word_is_lost_or_made_up(text in "[a-zA-Z0-9 .!?;,\"()é。\n]{0,400}") {
-            let kept: String = cut(&text).concat().chars().filter(|c| c.is_alphabetic()).collect();
-            let given: String = text.chars().filter(|c| c.is_alphabetic()).collect();
+            let letters = |text: &str| {
+                let mut letters: Vec<char> = text.chars().filter(|c| c.is_alphabetic()).collect();
+                letters.sort_unstable();
+                letters
+            };
+            let Sentences { headings, sentences } = read(&text);
 
-            prop_assert_eq!(kept, given);
+            prop_assert_eq!(letters(&(headings.concat() + &sentences.concat())), letters(&text));
         }
 
         #[test]

@@ -1,9 +1,9 @@
 //! Which tools a model calls, and with what arguments: well-behaved for most models, badly on purpose for some.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
-    Model,
+    Model, arguments,
     conversation::{Calls, Conversation, SEARCH_TOOL, Tool, ToolChoice},
     words::{Tongue, key_words},
 };
@@ -44,7 +44,7 @@ pub(super) fn plan(model: Model, conversation: &Conversation, question: &str) ->
     };
     let own = || {
         own.filter(|tool| count(&answered, &tool.name) == 0)
-            .map(|tool| own_call(tool, &query))
+            .map(|tool| Call::new(&tool.name, &arguments::least(tool, &query)))
     };
     let mut calls = match (&conversation.choice, model) {
         (ToolChoice::None, _) => Vec::new(),
@@ -63,7 +63,7 @@ pub(super) fn plan(model: Model, conversation: &Conversation, question: &str) ->
             conversation
                 .tools
                 .first()
-                .map(|tool| own_call(tool, &query)),
+                .map(|tool| Call::new(&tool.name, &arguments::least(tool, &query))),
         );
     }
     if conversation.calls == Calls::Single {
@@ -105,7 +105,7 @@ fn named(conversation: &Conversation, name: &str, answered: &[&str], query: &str
     }
     conversation
         .tool(name)
-        .map(|tool| own_call(tool, query))
+        .map(|tool| Call::new(&tool.name, &arguments::least(tool, query)))
         .into_iter()
         .collect()
 }
@@ -158,41 +158,6 @@ fn parallel(query: &str) -> Vec<String> {
         ways.push(format!("{only} overview"));
     }
     ways
-}
-
-/// A call with the least arguments that the tool's schema asks for.
-fn own_call(tool: &Tool, query: &str) -> Call {
-    let properties = tool.parameters.get("properties").and_then(Value::as_object);
-    let required = tool.parameters.get("required").and_then(Value::as_array);
-    let names = required.into_iter().flatten().filter_map(Value::as_str);
-    let arguments: Map<String, Value> = names
-        .map(|name| {
-            let schema = properties
-                .and_then(|properties| properties.get(name))
-                .unwrap_or(&Value::Null);
-            (name.to_owned(), sample(schema, query))
-        })
-        .collect();
-    Call::new(&tool.name, &Value::Object(arguments))
-}
-
-/// A value that fits `schema` as far as its type says.
-fn sample(schema: &Value, query: &str) -> Value {
-    let given = schema
-        .get("default")
-        .or_else(|| schema.get("const"))
-        .or_else(|| schema.get("enum").and_then(|values| values.get(0)));
-    if let Some(given) = given {
-        return given.clone();
-    }
-    match schema.get("type").and_then(Value::as_str) {
-        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| json!(1)),
-        Some("boolean") => json!(true),
-        Some("array") => json!([]),
-        Some("object") => json!({}),
-        Some("null") => Value::Null,
-        _ => json!(query),
-    }
 }
 
 #[cfg(test)]

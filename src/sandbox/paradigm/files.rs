@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::sandbox::{
     json::Json,
-    library::{File, Upload},
+    library::{File, Stored, Upload},
     lighton::{
         body,
         error::Error as LightOnError,
@@ -59,10 +59,11 @@ pub(super) async fn create(
         origin: None,
         content: file.content,
     };
-    let file = service
+    let stored = service
         .library
         .run(move |library| library.add(upload))
         .await?;
+    let (Stored::New(file) | Stored::There(file)) = stored;
     let mut shape = shape(&file);
     shape.insert("bytes".to_owned(), json!(file.size_bytes));
     Ok((StatusCode::CREATED, Json(Value::Object(shape))))

@@ -4,7 +4,6 @@
 //! files are numbered pages, and errors are `{"code", "error", "detail"}`. As there, chat is a plain proxy: what the model service says,
 //! its errors included, passes as it is. Any bearer key is taken, but one is demanded.
 
-mod completions;
 mod embeddings;
 mod files;
 mod models;
@@ -13,9 +12,8 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    body::Body,
-    extract::{DefaultBodyLimit, Request, State},
-    http::{Method, StatusCode, Uri, header},
+    extract::{DefaultBodyLimit, Request},
+    http::StatusCode,
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -23,33 +21,36 @@ use axum::{
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tower::ServiceExt;
 
 use super::{
     json::Json,
     library::{self, Library},
     lighton::{UPLOAD_LIMIT_BYTES, error::Error as LightOnError},
+    model,
 };
 
 /// What every path begins with; the nested router sees paths without it.
-const PREFIX: &str = "/api/v2";
+pub(super) const PREFIX: &str = "/api/v2";
 
-/// What a request without a file may have: room for long conversations.
-const BODY_LIMIT_BYTES: usize = 20 * 1024 * 1024;
+/// What a request without a file may have: room for long conversations and thousands of texts.
+const BODY_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
 /// What every handler needs.
 #[derive(Clone)]
 struct Service {
     library: Arc<Library>,
-    /// The model service, which is asked as over HTTP.
-    model: Router,
 }
 
-/// The routes of the service over `library`, its chat answered by `model` under `/v1`.
-pub(super) fn router(library: Arc<Library>, model: Router) -> Router {
+/// The routes of the service.
+pub(super) fn router(library: Arc<Library>) -> Router {
+    // Closer to the handler than the limit of uploads, so that it is this one that holds.
+    let held_whole = DefaultBodyLimit::max(BODY_LIMIT_BYTES);
     let routes = Router::new()
-        .route("/chat/completions", post(chat))
-        .route("/completions", post(completions::create))
+        .route(
+            "/chat/completions",
+            post(model::chat_completions).layer(held_whole),
+        )
+        .route("/completions", post(model::completions).layer(held_whole))
         .route("/embeddings", post(embeddings::create))
         .route("/models", get(models::list))
         .route("/files", get(files::list).post(files::create))
@@ -58,14 +59,8 @@ pub(super) fn router(library: Arc<Library>, model: Router) -> Router {
         .method_not_allowed_fallback(async |request: Request| {
             Error(LightOnError::MethodNotAllowed(request.method().clone()))
         })
-        .fallback(async |request: Request| {
-            Error(LightOnError::UnknownPath(format!(
-                "{PREFIX}{}",
-                request.uri().path()
-            )))
-        })
         .layer(DefaultBodyLimit::max(UPLOAD_LIMIT_BYTES))
-        .with_state(Service { library, model });
+        .with_state(Service { library });
     Router::new().nest(PREFIX, routes)
 }
 
@@ -122,23 +117,9 @@ async fn demand_key(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Passes a chat request to the model service and its answer back.
-async fn chat(State(service): State<Service>, request: Request) -> Result<Response, Error> {
-    ask_model(&service, request.into_body()).await
-}
-
-async fn ask_model(service: &Service, body: Body) -> Result<Response, Error> {
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(Uri::from_static("/v1/chat/completions"))
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::AUTHORIZATION, "Bearer paradigm")
-        .body(body)
-        .map_err(|_| library::Error::Stopped)?;
-    match service.model.clone().oneshot(request).await {
-        Ok(response) => Ok(response),
-        Err(never) => match never {},
-    }
+/// The answer to a path that leads nowhere, in Paradigm's shape.
+pub(super) fn unknown_path(path: &str) -> Response {
+    Error(LightOnError::UnknownPath(path.to_owned())).into_response()
 }
 
 /// Reads a JSON body.

@@ -1,77 +1,119 @@
 //! Web pages as Markdown: headings, paragraphs, lists, tables and code, without what surrounds them on every page.
+//!
+//! Only the tokenizer of `html5ever` is used, no tree: the time a tree takes grows with the square of its depth, so that 100 kB of `<div>`
+//! would take minutes. Tags that authors leave open end where the next of their kind begins.
 
-use scraper::{Html, Node, node::Element};
+use std::{cell::RefCell, mem};
+
+use html5ever::{
+    tendril::StrTendril,
+    tokenizer::{
+        BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts,
+        states::RawKind,
+    },
+};
 
 use super::{Pages, text};
 use crate::retrieval::local::Page;
 
 /// Reads a web page.
 pub(super) fn read(bytes: &[u8]) -> Pages {
-    let html = Html::parse_document(&text::decode(bytes));
-    let mut writer = Writer::default();
-    let root = html.tree.root();
-    let mut at = root;
-    // The tree is walked by hand: recursion would overflow the stack on pages nested deeply enough.
-    'walk: loop {
-        let descend = match at.value() {
-            Node::Element(element) => writer.enter(element),
-            Node::Text(said) => {
-                writer.say(said);
-                false
+    let input = BufferQueue::default();
+    input.push_back(StrTendril::from(text::decode(bytes)));
+    let tokenizer = Tokenizer::new(Sink::default(), TokenizerOpts::default());
+    // The tokenizer stops only at scripts, and this sink never says that it met one.
+    let _done = tokenizer.feed(&input);
+    tokenizer.end();
+    tokenizer.sink.0.into_inner().finish()
+}
+
+/// What the tokenizer hands its tokens to, one borrow for each.
+#[derive(Default)]
+struct Sink(RefCell<Writer>);
+
+impl TokenSink for Sink {
+    type Handle = ();
+
+    fn process_token(&self, token: Token, _line: u64) -> TokenSinkResult<()> {
+        let mut writer = self.0.borrow_mut();
+        match token {
+            Token::TagToken(tag) if tag.kind == TagKind::StartTag => {
+                writer.start(&tag);
+                return contents_of(&tag.name);
             }
-            _ => true,
-        };
-        if descend && let Some(child) = at.first_child() {
-            at = child;
-            continue;
+            Token::TagToken(tag) => writer.end(&tag.name),
+            Token::CharacterTokens(said) => writer.say(&said),
+            _ => {}
         }
-        loop {
-            if descend_ends(at.value())
-                && let Node::Element(element) = at.value()
-            {
-                writer.leave(element);
-            }
-            if let Some(next) = at.next_sibling() {
-                at = next;
-                break;
-            }
-            match at.parent() {
-                Some(parent) => at = parent,
-                None => break 'walk,
-            }
-        }
+        TokenSinkResult::Continue
     }
-    writer.finish()
 }
 
-fn descend_ends(node: &Node) -> bool {
-    matches!(node, Node::Element(element) if !is_clutter(element))
+/// How the inside of an element is read (WHATWG HTML, section 13.2.6.4): in most there are tags, in some only text.
+fn contents_of(name: &str) -> TokenSinkResult<()> {
+    match name {
+        "script" => TokenSinkResult::RawData(RawKind::ScriptData),
+        "style" | "xmp" | "iframe" | "noembed" | "noframes" => {
+            TokenSinkResult::RawData(RawKind::Rawtext)
+        }
+        "title" | "textarea" => TokenSinkResult::RawData(RawKind::Rcdata),
+        "plaintext" => TokenSinkResult::Plaintext,
+        _ => TokenSinkResult::Continue,
+    }
 }
 
-/// What a browser does not show, or shows on every page alike.
-fn is_clutter(element: &Element) -> bool {
-    let hidden = element.attr("hidden").is_some() || element.attr("aria-hidden") == Some("true");
+/// What a browser does not show, or shows on every page alike. Elements without an end tag, or whose end tag may be left out, are not looked
+/// at: what is left out with them could not be told.
+fn is_clutter(tag: &Tag) -> bool {
+    let name: &str = &tag.name;
+    if matches!(
+        name,
+        "script"
+            | "style"
+            | "nav"
+            | "noscript"
+            | "template"
+            | "svg"
+            | "math"
+            | "iframe"
+            | "object"
+            | "canvas"
+            | "audio"
+            | "video"
+            | "select"
+            | "button"
+            | "textarea"
+    ) {
+        return !tag.self_closing;
+    }
+    let says = |name: &str| {
+        tag.attrs
+            .iter()
+            .find(|attribute| &*attribute.name.local == name)
+            .map(|attribute| &*attribute.value)
+    };
+    let hidden = says("hidden").is_some() || says("aria-hidden") == Some("true");
     hidden
-        || matches!(
-            element.name(),
-            "script"
-                | "style"
-                | "nav"
-                | "noscript"
-                | "template"
-                | "svg"
-                | "math"
-                | "iframe"
-                | "object"
-                | "canvas"
-                | "audio"
-                | "video"
-                | "select"
-                | "button"
+        && matches!(
+            name,
+            "div"
+                | "span"
+                | "section"
+                | "aside"
+                | "header"
+                | "footer"
+                | "form"
+                | "ul"
+                | "ol"
+                | "table"
+                | "a"
+                | "i"
+                | "b"
+                | "em"
         )
 }
 
-/// Writes Markdown while the tree is walked.
+/// Writes Markdown while tags and text come in.
 #[derive(Default)]
 struct Writer {
     out: String,
@@ -88,17 +130,25 @@ struct Writer {
     tables: usize,
     /// The cells of the row being read.
     row: Option<Vec<String>>,
+    in_cell: bool,
     rows_written: usize,
     preformatted: usize,
+    /// The element that is passed over, and how often its name is open.
+    passed_over: Option<(String, usize)>,
 }
 
 impl Writer {
-    /// Takes note of an opening tag; tells whether to look inside.
-    fn enter(&mut self, element: &Element) -> bool {
-        if is_clutter(element) {
-            return false;
+    fn start(&mut self, tag: &Tag) {
+        let name: &str = &tag.name;
+        if let Some((passed, open)) = &mut self.passed_over {
+            *open += usize::from(passed == name);
+            return;
         }
-        match element.name() {
+        if is_clutter(tag) {
+            self.passed_over = Some((name.to_owned(), 1));
+            return;
+        }
+        match name {
             "title" => self.in_title = true,
             "br" if self.row.is_none() && self.preformatted > 0 => self.line.push('\n'),
             "br" | "wbr" => self.line.push(' '),
@@ -109,12 +159,20 @@ impl Writer {
                     self.rows_written = 0;
                 }
             }
-            "tr" if self.tables == 1 => self.row = Some(Vec::new()),
-            _ if self.row.is_some() => self.line.push(' '),
+            "tr" if self.tables == 1 => {
+                self.end_row();
+                self.row = Some(Vec::new());
+            }
+            "td" | "th" if self.tables == 1 => {
+                self.end_cell();
+                self.row.get_or_insert_default();
+                self.line.clear();
+                self.in_cell = true;
+            }
+            _ if self.row.is_some() => self.line.push_str(if parts_words(name) { " " } else { "" }),
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
                 self.paragraph();
-                let rank = element
-                    .name()
+                let rank = name
                     .bytes()
                     .next_back()
                     .map_or(1, |digit| usize::from(digit.saturating_sub(b'0')));
@@ -135,12 +193,17 @@ impl Writer {
             name if is_block(name) => self.block(),
             _ => {}
         }
-        true
     }
 
-    /// Takes note of a closing tag.
-    fn leave(&mut self, element: &Element) {
-        match element.name() {
+    fn end(&mut self, name: &str) {
+        if let Some((passed, open)) = &mut self.passed_over {
+            *open -= usize::from(passed == name);
+            if *open == 0 {
+                self.passed_over = None;
+            }
+            return;
+        }
+        match name {
             "title" => self.in_title = false,
             "table" => {
                 self.tables = self.tables.saturating_sub(1);
@@ -149,14 +212,9 @@ impl Writer {
                     self.paragraph();
                 }
             }
-            "td" | "th" if self.tables == 1 => {
-                let cell = collapsed(&std::mem::take(&mut self.line)).replace('|', "\\|");
-                if let Some(row) = &mut self.row {
-                    row.push(cell);
-                }
-            }
+            "td" | "th" if self.tables == 1 => self.end_cell(),
             "tr" if self.tables == 1 => self.end_row(),
-            _ if self.row.is_some() => self.line.push(' '),
+            _ if self.row.is_some() => self.line.push_str(if parts_words(name) { " " } else { "" }),
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
                 if self.first_heading.is_none() {
                     self.first_heading =
@@ -173,7 +231,7 @@ impl Writer {
             }
             "li" => self.break_line(),
             "pre" => {
-                let code = std::mem::take(&mut self.line);
+                let code = mem::take(&mut self.line);
                 self.preformatted = self.preformatted.saturating_sub(1);
                 if !code.trim().is_empty() {
                     self.out
@@ -186,6 +244,9 @@ impl Writer {
     }
 
     fn say(&mut self, said: &str) {
+        if self.passed_over.is_some() {
+            return;
+        }
         if self.in_title {
             self.title.get_or_insert_default().push_str(said);
         } else {
@@ -209,11 +270,11 @@ impl Writer {
         if self.preformatted > 0 {
             return;
         }
-        let line = collapsed(&std::mem::take(&mut self.line));
+        let line = collapsed(&mem::take(&mut self.line));
         if line.is_empty() {
             return;
         }
-        self.out.push_str(&std::mem::take(&mut self.mark));
+        self.out.push_str(&mem::take(&mut self.mark));
         self.out.push_str(&line);
         self.out.push('\n');
     }
@@ -226,7 +287,18 @@ impl Writer {
         }
     }
 
+    fn end_cell(&mut self) {
+        if !mem::take(&mut self.in_cell) {
+            return;
+        }
+        let cell = collapsed(&mem::take(&mut self.line)).replace('|', "\\|");
+        if let Some(row) = &mut self.row {
+            row.push(cell);
+        }
+    }
+
     fn end_row(&mut self) {
+        self.end_cell();
         let Some(cells) = self.row.take() else { return };
         self.line.clear();
         if cells.iter().all(String::is_empty) {
@@ -261,6 +333,15 @@ pub(super) fn table_row(cells: &[String], rows_before: usize) -> String {
         return row;
     }
     format!("{row}|{}\n", " --- |".repeat(cells.len()))
+}
+
+/// Whether a tag inside a table cell parts the words around it, as `</p>` does and `</b>` does not.
+fn parts_words(name: &str) -> bool {
+    is_block(name)
+        || matches!(
+            name,
+            "li" | "pre" | "tr" | "td" | "th" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6"
+        )
 }
 
 fn is_block(name: &str) -> bool {

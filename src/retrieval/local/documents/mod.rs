@@ -3,6 +3,8 @@
 mod docx;
 mod html;
 mod pdf;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use super::Page;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::sandbox::{
     json::Json,
-    library::{Edit, Origin, Upload, extension},
+    library::{Edit, Origin, Stored, Upload, extension},
     lighton::{Service, body, error::Error, fields::Fields},
 };
 
@@ -22,6 +22,9 @@ const FORMATS: [&str; 21] = [
 
 /// Names and titles have this many characters at most.
 const LONGEST_NAME: usize = 255;
+
+/// What LightOn says to an upload that it takes.
+const QUEUED: &str = "File queued for processing";
 
 /// Stores and indexes a file: 201; 207 when its tags are refused and it is stored without them; 200 with the file that is there when
 /// its `external_id` already is in the workspace.
@@ -54,18 +57,6 @@ pub(in crate::sandbox::lighton) async fn create(
             "You do not have permission to upload to this workspace.",
         ));
     }
-    if let Some(there) = origin.as_ref().and_then(|origin| {
-        service
-            .library
-            .file_with_origin(workspace_id, &origin.external_id)
-    }) {
-        let body = shape::created(
-            &service.library,
-            &there,
-            "A file with this external_id already exists in the workspace",
-        );
-        return Ok((StatusCode::OK, Json(body)));
-    }
     let refused = service.library.unknown_tags(&tags);
     let upload = Upload {
         workspace_id,
@@ -82,16 +73,22 @@ pub(in crate::sandbox::lighton) async fn create(
         .library
         .run(move |library| library.add(upload))
         .await?;
-    let (status, message) = match refused.is_empty() {
-        true => (StatusCode::CREATED, "File queued for processing".to_owned()),
-        false => (
+    let (status, file, message) = match stored {
+        Stored::There(file) => (
+            StatusCode::OK,
+            file,
+            "A file with this external_id already exists in the workspace".to_owned(),
+        ),
+        Stored::New(file) if refused.is_empty() => (StatusCode::CREATED, file, QUEUED.to_owned()),
+        Stored::New(file) => (
             StatusCode::MULTI_STATUS,
-            format!("File queued for processing; tags that do not exist: {refused:?}"),
+            file,
+            format!("{QUEUED}; tags that do not exist: {refused:?}"),
         ),
     };
     Ok((
         status,
-        Json(shape::created(&service.library, &stored, &message)),
+        Json(shape::created(&service.library, &file, &message)),
     ))
 }
 

@@ -3,20 +3,23 @@
 //! Paragraphs are Markdown blocks (a paragraph, a whole list, a table, a code block). Tiny ones join their neighbours of the same section,
 //! giant ones are split at sentences, and a heading goes with what follows it. No text stands in two passages.
 
-use std::{mem, ops::Range};
+mod blocks;
+mod split;
+#[cfg(test)]
+mod tests;
 
-use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
+use std::mem;
 
+use pulldown_cmark::HeadingLevel;
+
+use self::{
+    blocks::{Kind, blocks},
+    split::{GIANT_BYTES, PIECE_BYTES, split},
+};
 use super::Page;
 
 /// Shorter paragraphs say too little alone and join a neighbour, in bytes.
 const TINY_BYTES: usize = 100;
-
-/// Longer paragraphs are split, in bytes: five of them have to fit into the default prompt budget.
-const GIANT_BYTES: usize = 3000;
-
-/// What the pieces of a giant paragraph aim at, in bytes.
-const PIECE_BYTES: usize = 1500;
 
 /// A piece of a document, as it is shown and searched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,58 +53,6 @@ pub(super) fn cut(pages: &[Page], title: &str) -> Vec<Piece> {
         }
     }
     cutter.finish()
-}
-
-/// What a block of Markdown is.
-enum Kind {
-    Heading(HeadingLevel, String),
-    Body,
-}
-
-/// The blocks of a Markdown text with where they stand. They do not overlap.
-fn blocks(text: &str) -> Vec<(Kind, Range<usize>)> {
-    let mut blocks = Vec::new();
-    let mut depth = 0_usize;
-    let mut heading: Option<String> = None;
-    for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
-        match event {
-            Event::Start(tag) => {
-                if depth == 0 {
-                    match tag {
-                        Tag::Heading { level, .. } => {
-                            heading = Some(String::new());
-                            blocks.push((Kind::Heading(level, String::new()), range));
-                        }
-                        Tag::HtmlBlock
-                            if is_comment(text.get(range.clone()).unwrap_or_default()) => {}
-                        _ => blocks.push((Kind::Body, range)),
-                    }
-                }
-                depth += 1;
-            }
-            Event::End(tag) => {
-                depth = depth.saturating_sub(1);
-                if let (TagEnd::Heading(_), 0) = (tag, depth)
-                    && let (Some(said), Some((Kind::Heading(_, text), _))) =
-                        (heading.take(), blocks.last_mut())
-                {
-                    *text = said.trim().to_owned();
-                }
-            }
-            Event::Text(said) | Event::Code(said) => {
-                if let Some(heading) = &mut heading {
-                    heading.push_str(&said);
-                }
-            }
-            _ => {}
-        }
-    }
-    blocks
-}
-
-fn is_comment(html: &str) -> bool {
-    let html = html.trim();
-    html.starts_with("<!--") && html.ends_with("-->") && html.matches("<!--").count() == 1
 }
 
 /// Gathers blocks into pieces.
@@ -274,63 +225,4 @@ fn runs_on(before: &str, after: &str) -> bool {
 /// Whether a paragraph introduces what follows it, as "The rules are:" does.
 fn announces(text: &str) -> bool {
     text.trim_end().ends_with(':')
-}
-
-/// Splits a giant text into pieces near [`PIECE_BYTES`]: at line ends, else after sentences, else between words.
-fn split(text: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while rest.len() > GIANT_BYTES {
-        let at = cut_at(rest);
-        let (piece, after) = rest.split_at(at);
-        pieces.push(piece.trim());
-        rest = after;
-    }
-    pieces.push(rest.trim());
-    pieces.retain(|piece| !piece.is_empty());
-    pieces
-}
-
-/// Where the first piece of `text` ends: the last good place before twice [`PIECE_BYTES`] that is not far from it.
-fn cut_at(text: &str) -> usize {
-    let end = floor(text, PIECE_BYTES + PIECE_BYTES / 3);
-    let start = floor(text, PIECE_BYTES / 2);
-    let (head, window) = (start, text.get(start..end).unwrap_or_default());
-    let line = window.rfind('\n').map(|at| head + at + 1);
-    let place = line
-        .or_else(|| last_sentence_end(window).map(|at| head + at))
-        .or_else(|| window.rfind(char::is_whitespace).map(|at| head + at));
-    place
-        .filter(|&at| at > 0 && text.is_char_boundary(at))
-        .unwrap_or(end)
-}
-
-/// The end of the last whole sentence in `text`: a full stop, a space, and what looks like a beginning.
-fn last_sentence_end(text: &str) -> Option<usize> {
-    let mut last = None;
-    let mut chars = text.char_indices().peekable();
-    let mut before = ' ';
-    while let Some((at, c)) = chars.next() {
-        let begins = chars
-            .peek()
-            .is_some_and(|&(_, next)| !next.is_lowercase() && !next.is_whitespace());
-        if c.is_whitespace()
-            && matches!(before, '.' | '!' | '?' | '…' | '。' | '"' | '”' | '»')
-            && begins
-        {
-            last = Some(at);
-        } else if matches!(c, '。' | '！' | '？') {
-            last = Some(at + c.len_utf8());
-        }
-        before = c;
-    }
-    last
-}
-
-fn floor(text: &str, at: usize) -> usize {
-    let mut at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
 }
