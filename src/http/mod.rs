@@ -8,8 +8,10 @@ mod extract;
 mod health;
 mod middleware;
 mod models;
+mod paging;
 mod sources;
 mod stream;
+mod vector_stores;
 
 use std::{any::Any, sync::Arc};
 
@@ -25,7 +27,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::error::ApiError;
-use crate::app::App;
+use crate::{app::App, openai::Json};
 
 /// The parts in force: a reload swaps them whole, and a request keeps those it began with.
 pub type Parts = Arc<ArcSwap<App>>;
@@ -39,6 +41,17 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
+        .route(
+            "/v1/vector_stores",
+            get(vector_stores::list).post(vector_stores::write),
+        )
+        .route(
+            "/v1/vector_stores/{id}",
+            get(vector_stores::retrieve)
+                .post(vector_stores::write)
+                .delete(vector_stores::write),
+        )
+        .route("/v1/vector_stores/{id}/search", post(vector_stores::search))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(
@@ -97,6 +110,15 @@ async fn wrong_method(request: Request) -> ApiError {
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request panicked; this is a bug of the gateway");
     ApiError::internal().into_response()
+}
+
+/// 200 with a JSON body.
+fn json(body: &Json) -> Response {
+    let head = [(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    )];
+    (head, body.bytes().clone()).into_response()
 }
 
 /// Headers that every event stream carries: proxies in between must neither store, compress nor collect it.

@@ -2,14 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Extension,
-    extract::Path,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderValue, header};
+use axum::{Extension, extract::Path, response::Response};
 
-use super::{chat::principal_reach, error::ApiError};
+use super::{chat::principal_reach, error::ApiError, json};
 use crate::{
     access::Principal,
     app::App,
@@ -44,15 +39,4 @@ pub(super) async fn retrieve(
             Err(Unresolved::Unknown { model: id, close }.into())
         }
     }
-}
-
-fn json(body: &Json) -> Response {
-    (
-        [(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        )],
-        body.bytes().clone(),
-    )
-        .into_response()
 }

@@ -11,6 +11,7 @@ pub mod error;
 pub mod json;
 pub mod message;
 mod request;
+pub mod vector_stores;
 
 use serde::Serialize;
 

@@ -8,7 +8,9 @@ pub mod citations;
 pub mod completion;
 pub mod defuse;
 pub mod delivery;
+pub mod filters;
 pub mod links;
+pub mod lookup;
 pub mod passages;
 pub mod prompt;
 pub mod query;
@@ -49,7 +51,9 @@ use crate::{
     openai::{ChatRequest, Identity, Json, Message, Object, chat::ToolChoice, chunk::Family},
     retrieval::{self, Retriever, SearchQuery},
     sse,
-    upstream::{self, Catalog, Client, Head, Resolved, Route, catalog::Allowed, client::Call},
+    upstream::{
+        self, Catalog, Client, Head, Resolved, Route, Upstream, catalog::Allowed, client::Call,
+    },
 };
 
 /// What answers when search found nothing and the operator wants no model to be asked.
@@ -269,10 +273,6 @@ impl Job {
             until: self.until,
         }
     }
-
-    fn call(&self, route: &Route) -> Call {
-        self.delivery().call(route, self.body(route))
-    }
 }
 
 impl Pipeline {
@@ -390,18 +390,36 @@ impl Pipeline {
 
     async fn rewritten(&self, job: &Job) -> Option<String> {
         let name = job.settings.rewrite_model.as_deref()?;
+        let call = |upstream: &Arc<Upstream>, body| Call {
+            upstream: Arc::clone(upstream),
+            path: Endpoint::Chat.path(),
+            body,
+            headers: job.headers.clone(),
+            // A client's key was given for the upstream it named, and for no other.
+            authorization: job
+                .authorization
+                .clone()
+                .filter(|_| Arc::ptr_eq(upstream, &job.resolved.route.upstream)),
+            until: job.until,
+        };
+        self.reword(name, &job.request.messages, call).await
+    }
+
+    /// The last question of `messages` in the words of the model called `name`; `None` where that fails.
+    async fn reword(
+        &self,
+        name: &str,
+        messages: &[Message],
+        call: impl FnOnce(&Arc<Upstream>, Bytes) -> Call,
+    ) -> Option<String> {
         let resolved = self.catalog.resolve(name, Allowed::default()).await.ok()?;
-        let [system, user] = query::rewriting_prompt(&job.request.messages)?;
+        let [system, user] = query::rewriting_prompt(messages)?;
         let body = Json::of(&json!({
             "model": resolved.route.model,
             "messages": [value_of(&system), value_of(&user)],
             "temperature": 0,
         }));
-        let call = Call {
-            path: Endpoint::Chat.path(),
-            body: body.bytes().clone(),
-            ..job.call(&resolved.route)
-        };
+        let call = call(&resolved.route.upstream, body.bytes().clone());
         let (_, answer) = match self.client.whole(&call).await {
             Ok(answer) => answer,
             Err(error) => {

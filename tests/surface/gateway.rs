@@ -10,6 +10,7 @@ use groundwire::{
 };
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 /// A running gateway; it ends with the test.
@@ -145,4 +146,12 @@ impl Reply {
             .map(|chunk| serde_json::from_str(chunk).unwrap())
             .collect()
     }
+}
+
+/// The digest that a configuration names a key by.
+pub(crate) fn sha256(key: &str) -> String {
+    Sha256::digest(key)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -26,3 +26,4 @@ mod gateway;
 
 mod completions;
 mod embeddings;
+mod vector_stores;
