@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::KeyRing,
-    config::{Config, SearchBackend, Timeouts},
+    config::{Config, SearchBackend, Timeouts, WorkspaceId},
     rag::{Pipeline, links::Signer, tool::KeptTurns},
     retrieval::{
         Retriever,
+        cached::Cached,
         documents::DocumentStore,
         lighton::{self, LightOn},
         local::{LocalFolder, folder::Progress},
@@ -34,6 +35,8 @@ pub struct App {
     pub pipeline: Arc<Pipeline>,
     /// The documents behind citations.
     pub documents: Arc<dyn DocumentStore>,
+    /// What is kept of LightOn's answers; unset: nothing is.
+    pub cache: Option<Arc<Cached<LightOn>>>,
     /// Signs the links in citations.
     pub signer: Signer,
     /// Places for requests under way.
@@ -60,13 +63,13 @@ pub enum BuildError {
 impl App {
     /// Builds the parts. With `backend = "local"` this reads the folder, which may take seconds.
     pub fn build(config: Config) -> Result<Self, BuildError> {
-        let (retriever, documents) = search(&config)?;
+        let search = search(&config)?;
         let http = model_client(&config.timeouts).map_err(BuildError::Http)?;
         let client = Client::new(http, &config.timeouts, &config.limits);
         let catalog = Arc::new(Catalog::new(&config, client.clone()));
         let signer = Signer::new(&config.links).map_err(BuildError::Random)?;
         let pipeline = Pipeline {
-            retriever,
+            retriever: search.retriever,
             client,
             catalog: Arc::clone(&catalog),
             retry: config.retry.clone(),
@@ -77,7 +80,8 @@ impl App {
             keys: KeyRing::new(&config.keys),
             catalog,
             pipeline: Arc::new(pipeline),
-            documents,
+            documents: search.documents,
+            cache: search.cache,
             signer,
             places: Arc::new(Semaphore::new(
                 config
@@ -91,6 +95,13 @@ impl App {
         })
     }
 
+    /// Notes that documents of `workspace` were created, changed or deleted: what was found before may be wrong now.
+    pub fn documents_changed(&self, workspace: WorkspaceId) {
+        if let Some(cache) = &self.cache {
+            cache.invalidate(workspace);
+        }
+    }
+
     /// Notes that the process is on its way out.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -102,14 +113,23 @@ impl App {
     }
 }
 
-type Search = (Arc<dyn Retriever>, Arc<dyn DocumentStore>);
+/// What finds passages and documents.
+struct Search {
+    retriever: Arc<dyn Retriever>,
+    documents: Arc<dyn DocumentStore>,
+    cache: Option<Arc<Cached<LightOn>>>,
+}
 
 fn search(config: &Config) -> Result<Search, BuildError> {
     let timeout = config.search.timeout;
     match &config.search.backend {
         SearchBackend::LightOn { api_key: None, .. } => {
             let nowhere = Arc::new(Nowhere);
-            Ok((Arc::clone(&nowhere) as Arc<dyn Retriever>, nowhere))
+            Ok(Search {
+                retriever: Arc::clone(&nowhere) as _,
+                documents: nowhere,
+                cache: None,
+            })
         }
         SearchBackend::LightOn {
             base_url,
@@ -125,14 +145,28 @@ fn search(config: &Config) -> Result<Search, BuildError> {
             };
             let client =
                 Arc::new(LightOn::new(http, base_url, key.clone(), options).map_err(failed)?);
-            Ok((Arc::clone(&client) as Arc<dyn Retriever>, client))
+            let cached = |settings| Arc::new(Cached::new(Arc::clone(&client), settings));
+            let cache = config.search.cache.map(cached);
+            let retriever: Arc<dyn Retriever> = match &cache {
+                Some(cache) => Arc::clone(cache) as _,
+                None => Arc::clone(&client) as _,
+            };
+            Ok(Search {
+                retriever,
+                documents: client,
+                cache,
+            })
         }
         SearchBackend::Local { documents } => {
             let folder = Arc::new(
                 LocalFolder::open(documents, timeout, report)
                     .map_err(|error| BuildError::Search(error.to_string()))?,
             );
-            Ok((Arc::clone(&folder) as Arc<dyn Retriever>, folder))
+            Ok(Search {
+                retriever: Arc::clone(&folder) as _,
+                documents: folder,
+                cache: None,
+            })
         }
     }
 }

@@ -261,7 +261,7 @@ fn backend(
     searches: bool,
     env: &Environment,
 ) -> Option<Search> {
-    let timeout = search.timeout;
+    let (timeout, cache) = (search.timeout, search.cache);
     if search.is_local {
         if searches && !search.documents.is_dir() {
             root.fault(
@@ -275,6 +275,7 @@ fn backend(
                 documents: search.documents,
             },
             timeout,
+            cache,
         });
     }
     let from_variable = || {
@@ -306,5 +307,9 @@ fn backend(
         api_key,
         requests_per_minute: search.requests_per_minute,
     };
-    Some(Search { backend, timeout })
+    Some(Search {
+        backend,
+        timeout,
+        cache,
+    })
 }

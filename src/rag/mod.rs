@@ -329,6 +329,7 @@ impl Pipeline {
             }
             Err(error) => return Err(error.into()),
         };
+        grounded.report.cached += u32::from(found.cached);
         grounded.report.warnings.extend(found.warnings);
         let bounds = Bounds {
             scope: &job.scope,

@@ -430,6 +430,7 @@ impl Session {
             }
             Err(error) => return Err(error.into()),
         };
+        self.report.cached += u32::from(found.cached);
         for warning in found.warnings {
             if !self.report.warnings.contains(&warning) {
                 self.report.warnings.push(warning);

@@ -158,7 +158,11 @@ fn found(mut reply: SearchReply, query: &SearchQuery, cut: bool) -> Found {
         ));
     }
     let passages = reply.passages;
-    Found { passages, warnings }
+    Found {
+        passages,
+        warnings,
+        cached: false,
+    }
 }
 
 fn invalid_query(detail: &str) -> Error {
