@@ -121,6 +121,26 @@ impl Selection {
         self.sources.iter().find(|source| source.index == index)
     }
 
+    /// Leaves out the weaker half, or of a lone passage its second half; false when nothing can be left out.
+    pub fn halve(&mut self, style: Style) -> bool {
+        let kept = self.sources.len().div_ceil(2);
+        match self.sources.as_mut_slice() {
+            [] => return false,
+            [lone] => {
+                let half = tokens::estimate(&lone.prompt_text) / 2;
+                lone.prompt_text = cut(&lone.prompt_text, half);
+            }
+            _ => {
+                for source in self.sources.split_off(kept) {
+                    self.drop(&source.passage, Reason::Budget);
+                }
+            }
+        }
+        let blocks = self.sources.iter().map(|source| source.block(style));
+        self.tokens = blocks.map(|block| tokens::estimate(&block)).sum();
+        true
+    }
+
     /// Whether hardly a passage more would fit.
     pub fn is_full(&self, bounds: &Bounds<'_>) -> bool {
         self.dropped

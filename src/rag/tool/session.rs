@@ -26,11 +26,11 @@ use crate::{
     openai::{Json, Message, chat::ToolChoice},
     rag::{
         Error, Job, Pipeline,
+        job::search_query,
         links::Links,
         passages::{Bounds, Style},
         prompt,
         report::{Report, Timings},
-        search_query,
     },
     retrieval::{self, Found},
     upstream,
