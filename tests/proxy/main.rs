@@ -24,6 +24,7 @@ mod support {
 mod faults;
 mod grounded;
 mod inject;
+mod overflow;
 mod relay;
 mod settings;
 mod streams;
