@@ -49,13 +49,15 @@ fn from_value(status: StatusCode, value: &Value) -> ErrorBody {
                     .get("detail")
                     .and_then(text)
                     .unwrap_or_else(|| error.clone());
-                let code = object.get("detail").map(|_| error.clone());
-                let kind = object.get("error_type").and_then(text);
-                ErrorBody {
-                    code,
-                    kind: kind.unwrap_or_else(|| kind_of(status)),
-                    ..plain(status, Some(message))
+                let mut body = plain(status, Some(message));
+                // Beside a `detail` the error is a word for programs, else it is the message itself.
+                if object.contains_key("detail") {
+                    body.code = Some(error.clone());
                 }
+                if let Some(kind) = object.get("error_type").and_then(text) {
+                    body.kind = kind;
+                }
+                body
             }
             _ => from_object(status, object),
         },
@@ -118,6 +120,8 @@ fn detail(item: &Value) -> Option<String> {
 
 fn plain(status: StatusCode, message: Option<String>) -> ErrorBody {
     let message = message.unwrap_or_else(|| {
+        // Without its reason: of a status that nobody named that is a tag of its own.
+        let status = status.as_u16();
         format!("the model provider answered {status} without saying why; try again later")
     });
     ErrorBody {
