@@ -28,6 +28,7 @@ mod grounded;
 mod inject;
 mod models;
 mod relay;
+mod scopes;
 mod settings;
 mod streams;
 
