@@ -32,11 +32,13 @@ pub(super) async fn create(
     // There is nothing to search for.
     let mode = Mode::Off;
     notes.route(resolved.route.upstream.name(), &request.model, mode.word());
+    let upstream = &resolved.route.upstream;
+    let authorization = chat::client_authorization(&app, upstream, &head.headers)?;
     let forward = Forward {
         request,
         resolved,
         headers: headers::to_upstream(&head.headers),
-        authorization: chat::client_authorization(&app, &head.headers)?,
+        authorization,
         until: arrived + app.config.timeouts.total,
     };
     let sent = app.pipeline.embed(&forward).await;

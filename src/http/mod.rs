@@ -78,7 +78,7 @@ pub fn router(parts: Parts) -> Router {
 
 async fn unknown_path(request: Request) -> ApiError {
     let path: String = request.uri().path().chars().take(200).collect();
-    if path.trim_end_matches('/') == "/v1/responses" {
+    if path == "/v1/responses" || path.starts_with("/v1/responses/") {
         return ApiError::not_found(
             "`/v1/responses` is not here yet; use `POST /v1/chat/completions`, which every OpenAI SDK has",
         );
