@@ -152,6 +152,7 @@ impl Client {
             upstream: call.upstream.name().to_owned(),
             idle: self.timeouts.idle,
             last: Instant::now(),
+            handed_over: None,
             total: (call.until, clock.total),
             sleep: Box::pin(tokio::time::sleep(self.timeouts.idle)),
             events,
@@ -448,7 +449,10 @@ fn invalid(call: &Call, detail: &str) -> Error {
 struct Timed<S> {
     upstream: String,
     idle: Duration,
+    /// When the last `data:` event came, moved on by the time that the client took since.
     last: Instant,
+    /// Since when the client has the turn: what it takes is not the upstream's silence.
+    handed_over: Option<Instant>,
     total: (Instant, Duration),
     sleep: Pin<Box<Sleep>>,
     events: S,
@@ -484,6 +488,9 @@ where
         if self.ended {
             return Poll::Ready(None);
         }
+        if let Some(since) = self.handed_over.take() {
+            self.last += since.elapsed();
+        }
         match self.events.poll_next_unpin(cx) {
             Poll::Ready(Some(Ok(event))) => {
                 let now = Instant::now();
@@ -493,6 +500,7 @@ where
                     Payload::Comment | Payload::Empty | Payload::Stray(_) => {}
                 }
                 let Some(error) = self.overdue(now) else {
+                    self.handed_over = Some(now);
                     return Poll::Ready(Some(Ok(event)));
                 };
                 self.ended = true;
@@ -536,5 +544,51 @@ where
                 }
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timed(bytes: &'static str, idle: Duration) -> Timed<impl Stream<Item = TimedItem> + Unpin> {
+        let now = Instant::now();
+        let hour = Duration::from_secs(3600);
+        let body = futures_util::stream::iter([Ok(Bytes::from_static(bytes.as_bytes()))]);
+        Timed {
+            upstream: "u".into(),
+            idle,
+            last: now,
+            handed_over: None,
+            total: (now + hour, hour),
+            sleep: Box::pin(tokio::time::sleep(idle)),
+            events: sse::Events::new(body.chain(futures_util::stream::pending()), 1000),
+            drain_until: None,
+            ended: false,
+        }
+    }
+
+    type TimedItem = Result<Event, sse::Error<reqwest::Error>>;
+
+    #[tokio::test]
+    async fn the_time_that_a_client_takes_is_not_the_upstreams_silence() {
+        let idle = Duration::from_millis(50);
+        let mut events = timed("data: 1\n\n: ping\n\n: ping\n\n", idle);
+
+        assert!(events.next().await.unwrap().is_ok());
+        // The client reads nothing for longer than the upstream may be silent.
+        tokio::time::sleep(2 * idle).await;
+
+        assert!(events.next().await.unwrap().is_ok());
+        assert!(events.next().await.unwrap().is_ok());
+        let silence = events.next().await.unwrap().unwrap_err();
+        assert!(matches!(
+            silence,
+            Error::Timeout {
+                deadline: Deadline::Idle,
+                ..
+            }
+        ));
+        assert!(events.next().await.is_none());
     }
 }
