@@ -102,6 +102,14 @@ pub enum Error {
     /// The upstream failed as often as the operator allows, so that the client need not try as well.
     #[error("{0} (retries used up)")]
     Exhausted(#[source] upstream::Error),
+    /// The model kept calling tools or said nothing, in whatever way it was asked to answer.
+    #[error(
+        "the model of upstream `{upstream}` kept calling tools or said nothing when it was asked to answer"
+    )]
+    NoAnswer {
+        /// The provider.
+        upstream: String,
+    },
 }
 
 impl Pipeline {
