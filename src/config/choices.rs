@@ -140,6 +140,16 @@ words! {
 }
 
 words! {
+    /// Where `/v1/files` stores.
+    FilesTarget {
+        /// LightOn's files API, version 3, where search finds them.
+        LightOn = "lighton",
+        /// The files API of the upstream `paradigm`, version 2.
+        Paradigm = "paradigm",
+    }
+}
+
+words! {
     /// The form of the log.
     LogFormat {
         /// Lines for people.

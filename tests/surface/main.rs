@@ -26,4 +26,6 @@ mod gateway;
 
 mod completions;
 mod embeddings;
+mod files;
+mod paradigm;
 mod vector_stores;
