@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::KeyRing,
-    config::{Config, FilesTarget, SearchBackend, Timeouts},
+    config::{Config, FilesTarget, SearchBackend, Timeouts, WorkspaceId},
     rag::{Pipeline, links::Signer, tool::KeptTurns},
     retrieval::{
         Retriever,
+        cached::Cached,
         documents::DocumentStore,
         lighton::{self, LightOn, paradigm::Paradigm},
         local::{LocalFolder, folder::Progress},
@@ -39,6 +40,8 @@ pub struct App {
     pub documents: Arc<dyn DocumentStore>,
     /// Where `/v1/files` stores: the same, unless the operator chose another service.
     pub files: Arc<dyn DocumentStore>,
+    /// What is kept of LightOn's answers; unset: nothing is.
+    pub cache: Option<Arc<Cached<LightOn>>>,
     /// Signs the links in citations.
     pub signer: Signer,
     /// Places for requests under way.
@@ -65,14 +68,14 @@ pub enum BuildError {
 impl App {
     /// Builds the parts. With `backend = "local"` this reads the folder, which may take seconds.
     pub fn build(config: Config) -> Result<Self, BuildError> {
-        let (retriever, documents) = search(&config)?;
-        let files = files(&config, &documents)?;
+        let search = search(&config)?;
+        let files = files(&config, &search.documents)?;
         let http = model_client(&config.timeouts).map_err(BuildError::Http)?;
         let client = Client::new(http, &config.timeouts, &config.limits);
         let catalog = Arc::new(Catalog::new(&config, client.clone()));
         let signer = Signer::new(&config.links).map_err(BuildError::Random)?;
         let pipeline = Pipeline {
-            retriever,
+            retriever: search.retriever,
             client,
             catalog: Arc::clone(&catalog),
             retry: config.retry.clone(),
@@ -83,8 +86,9 @@ impl App {
             keys: KeyRing::new(&config.keys),
             catalog,
             pipeline: Arc::new(pipeline),
-            documents,
+            documents: search.documents,
             files,
+            cache: search.cache,
             signer,
             places: Arc::new(Semaphore::new(
                 config
@@ -98,6 +102,13 @@ impl App {
         })
     }
 
+    /// Notes that documents of `workspace` were created, changed or deleted: what was found before may be wrong now.
+    pub fn documents_changed(&self, workspace: WorkspaceId) {
+        if let Some(cache) = &self.cache {
+            cache.invalidate(workspace);
+        }
+    }
+
     /// Notes that the process is on its way out.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -109,14 +120,23 @@ impl App {
     }
 }
 
-type Search = (Arc<dyn Retriever>, Arc<dyn DocumentStore>);
+/// What finds passages and documents.
+struct Search {
+    retriever: Arc<dyn Retriever>,
+    documents: Arc<dyn DocumentStore>,
+    cache: Option<Arc<Cached<LightOn>>>,
+}
 
 fn search(config: &Config) -> Result<Search, BuildError> {
     let timeout = config.search.timeout;
     match &config.search.backend {
         SearchBackend::LightOn { api_key: None, .. } => {
             let nowhere = Arc::new(Nowhere);
-            Ok((Arc::clone(&nowhere) as Arc<dyn Retriever>, nowhere))
+            Ok(Search {
+                retriever: Arc::clone(&nowhere) as _,
+                documents: nowhere,
+                cache: None,
+            })
         }
         SearchBackend::LightOn {
             base_url,
@@ -132,14 +152,28 @@ fn search(config: &Config) -> Result<Search, BuildError> {
             };
             let client =
                 Arc::new(LightOn::new(http, base_url, key.clone(), options).map_err(failed)?);
-            Ok((Arc::clone(&client) as Arc<dyn Retriever>, client))
+            let cached = |settings| Arc::new(Cached::new(Arc::clone(&client), settings));
+            let cache = config.search.cache.map(cached);
+            let retriever: Arc<dyn Retriever> = match &cache {
+                Some(cache) => Arc::clone(cache) as _,
+                None => Arc::clone(&client) as _,
+            };
+            Ok(Search {
+                retriever,
+                documents: client,
+                cache,
+            })
         }
         SearchBackend::Local { documents } => {
             let folder = Arc::new(
                 LocalFolder::open(documents, timeout, report)
                     .map_err(|error| BuildError::Search(error.to_string()))?,
             );
-            Ok((Arc::clone(&folder) as Arc<dyn Retriever>, folder))
+            Ok(Search {
+                retriever: Arc::clone(&folder) as _,
+                documents: folder,
+                cache: None,
+            })
         }
     }
 }
@@ -183,6 +217,8 @@ fn model_client(timeouts: &Timeouts) -> Result<reqwest::Client, reqwest::Error> 
     reqwest::Client::builder()
         .user_agent(concat!("groundwire/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
+        // Only the configured neighbours are spoken to, whatever proxy the environment names.
+        .no_proxy()
         .connect_timeout(timeouts.connect)
         .tcp_nodelay(true)
         .pool_idle_timeout(std::time::Duration::from_secs(60))

@@ -113,10 +113,11 @@ mod tests {
     proptest! {
         #[test]
         fn narrowing_never_adds_a_workspace(scope in scope(), other in prop::collection::btree_set(0..8i64, 0..5), probe in 0..10i64) {
-            let probe = Some(WorkspaceId(probe));
+            let id = WorkspaceId(probe);
+            let probe = Some(id);
             for narrowed in [scope.narrowed(&ids(other.clone())).ok(), scope.bounded(&ids(other.clone())).ok()].into_iter().flatten() {
                 prop_assert!(!narrowed.holds(probe) || scope.holds(probe));
-                prop_assert!(!narrowed.holds(probe) || ids(other.clone()).contains(&probe.unwrap()));
+                prop_assert!(!narrowed.holds(probe) || ids(other.clone()).contains(&id));
                 prop_assert!(!narrowed.holds(None));
             }
         }

@@ -10,7 +10,7 @@ use url::Url;
 use super::{
     AllowOverrides, Citations, Files, FilesTarget, HeartbeatKind, InjectAs, Limits, Links, Log,
     LogFormat, Mode, OnNoResults, OnSearchError, Problem, QueryFrom, REQUEST_KEYS, Rag, RagLayer,
-    RelevanceScoring, Retry, SearchMode, Secret, SkipRule, Sources, Stream, Timeouts,
+    RelevanceScoring, Retry, SearchCache, SearchMode, Secret, SkipRule, Sources, Stream, Timeouts,
     document::Value,
     given::{Given, unknown_word},
     problem::Fault,
@@ -33,6 +33,7 @@ pub(super) struct Search {
     pub(super) api_key: Option<Result<Secret, Problem>>,
     pub(super) timeout: Duration,
     pub(super) requests_per_minute: u32,
+    pub(super) cache: Option<SearchCache>,
     pub(super) documents: PathBuf,
 }
 
@@ -51,6 +52,7 @@ pub(super) fn search(mut section: Section<'_>) -> Search {
         requests_per_minute: section
             .read("requests_per_minute", number(1..=1_000_000))
             .unwrap_or(1000),
+        cache: search_cache(&mut section),
         documents: section
             .read("documents", name)
             .unwrap_or_else(|| "documents".to_owned())
@@ -58,6 +60,16 @@ pub(super) fn search(mut section: Section<'_>) -> Search {
     };
     section.finish();
     search
+}
+
+fn search_cache(section: &mut Section<'_>) -> Option<SearchCache> {
+    let ttl = section
+        .read("cache_ttl", duration_or_none)
+        .unwrap_or(seconds(60));
+    let entries = section
+        .read("cache_entries", number(1..=10_000_000))
+        .unwrap_or(10_000);
+    (!ttl.is_zero()).then_some(SearchCache { ttl, entries })
 }
 
 fn search_key(given: &Given) -> Result<Secret, Fault> {

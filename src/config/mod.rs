@@ -137,16 +137,27 @@ pub enum AllowOverrides {
 }
 
 /// Where passages come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
     /// Which retriever answers.
     pub backend: SearchBackend,
     /// How long one search may take, waiting for its turn included.
     pub timeout: Duration,
+    /// Whether LightOn's answers are kept for equal searches; `None`: never.
+    pub cache: Option<SearchCache>,
+}
+
+/// How the answers of searches are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SearchCache {
+    /// For how long each.
+    pub ttl: Duration,
+    /// How many at most.
+    pub entries: u64,
 }
 
 /// The retriever and what it alone needs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SearchBackend {
     /// LightOn's search API.
     LightOn {

@@ -292,7 +292,7 @@ fn backend(
     searches: bool,
     env: &Environment,
 ) -> Option<Search> {
-    let timeout = search.timeout;
+    let (timeout, cache) = (search.timeout, search.cache);
     if search.is_local {
         if searches && !search.documents.is_dir() {
             root.fault(
@@ -306,6 +306,7 @@ fn backend(
                 documents: search.documents,
             },
             timeout,
+            cache,
         });
     }
     let from_variable = || {
@@ -337,5 +338,9 @@ fn backend(
         api_key,
         requests_per_minute: search.requests_per_minute,
     };
-    Some(Search { backend, timeout })
+    Some(Search {
+        backend,
+        timeout,
+        cache,
+    })
 }

@@ -152,7 +152,8 @@ fn media_type(name: &str, said: Option<&str>) -> String {
     let known = match extension.as_str() {
         "pdf" => "application/pdf",
         "txt" => "text/plain; charset=utf-8",
-        "md" => "text/markdown; charset=utf-8",
+        // A browser shows plain text; Markdown it would store.
+        "md" => "text/plain; charset=utf-8",
         "html" | "htm" => "text/html; charset=utf-8",
         "docx" => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
         _ => said.unwrap_or("application/octet-stream"),

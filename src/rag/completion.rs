@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Which endpoint a request came to, and what it needs beyond the conversation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Endpoint {
     /// `/v1/chat/completions`.
     Chat,

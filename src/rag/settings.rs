@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     config::{
-        AllowOverrides, Citations, Mode, Rag, RagLayer, RelevanceScoring, SearchMode, WorkspaceId,
+        AllowOverrides, Citations, Mode, REQUEST_KEYS, Rag, RagLayer, RelevanceScoring, SearchMode,
+        WorkspaceId,
     },
     openai::{Json, Object, chat::Invalid},
 };
@@ -53,22 +54,6 @@ pub struct NotAllowed {
     /// The key.
     pub key: &'static str,
 }
-
-const KEYS: [&str; 13] = [
-    "mode",
-    "workspace_id",
-    "max_results",
-    "tag_id",
-    "file_id",
-    "content_type",
-    "attribute",
-    "search_mode",
-    "relevance_scoring",
-    "query",
-    "citations",
-    "min_relevance",
-    "events",
-];
 
 const MODE_HEADER: HeaderName = HeaderName::from_static("x-rag-mode");
 const WORKSPACE_HEADER: HeaderName = HeaderName::from_static("x-rag-workspace-id");
@@ -153,7 +138,7 @@ impl RagOptions {
             ));
         }
         for (key, value) in object.entries() {
-            let Some(known) = KEYS.into_iter().find(|known| *known == key) else {
+            let Some(known) = REQUEST_KEYS.iter().copied().find(|known| *known == key) else {
                 return Err(unknown(key));
             };
             if value.is_null() {
@@ -215,10 +200,9 @@ impl RagOptions {
 
 /// Lays `layers` over the operator's settings, the later ones over the earlier, and what the request says over all of them.
 pub fn settings(base: &Rag, layers: &[&RagLayer], options: &RagOptions) -> Rag {
-    let mut rag = base.clone();
-    for layer in layers {
-        lay(&mut rag, layer);
-    }
+    let mut rag = layers
+        .iter()
+        .fold(base.clone(), |rag, layer| rag.with(layer));
     set(&mut rag.mode, options.mode);
     set(&mut rag.max_results, options.max_results);
     set(&mut rag.search_mode, options.search_mode);
@@ -226,31 +210,6 @@ pub fn settings(base: &Rag, layers: &[&RagLayer], options: &RagOptions) -> Rag {
     set(&mut rag.citations, options.citations);
     set(&mut rag.min_relevance, options.min_relevance);
     rag
-}
-
-/// Every key but `workspace_id`: a bound or a default, never a setting, so the scope decides on it.
-fn lay(rag: &mut Rag, layer: &RagLayer) {
-    set(&mut rag.mode, layer.mode);
-    set(&mut rag.max_results, layer.max_results);
-    set(&mut rag.min_relevance, layer.min_relevance);
-    set(&mut rag.passage_tokens, layer.passage_tokens);
-    set(&mut rag.query_from, layer.query_from);
-    set(&mut rag.search_mode, layer.search_mode);
-    set(&mut rag.relevance_scoring, layer.relevance_scoring);
-    set(&mut rag.citations, layer.citations);
-    set(&mut rag.sources, layer.sources);
-    set(&mut rag.on_search_error, layer.on_search_error);
-    set(&mut rag.on_no_results, layer.on_no_results);
-    set(&mut rag.inject_as, layer.inject_as);
-    set(&mut rag.max_rounds, layer.max_rounds);
-    set(&mut rag.max_searches, layer.max_searches);
-    set(&mut rag.skip, layer.skip.clone());
-    if layer.rewrite_model.is_some() {
-        rag.rewrite_model.clone_from(&layer.rewrite_model);
-    }
-    if layer.template.is_some() {
-        rag.template.clone_from(&layer.template);
-    }
 }
 
 fn set<T>(place: &mut T, value: Option<T>) {
@@ -318,12 +277,13 @@ fn bad(path: &str, takes: &str) -> Invalid {
 
 fn unknown(key: &str) -> Invalid {
     let path: String = format!("rag.{key}").chars().take(100).collect();
-    let close = KEYS
-        .into_iter()
+    let close = REQUEST_KEYS
+        .iter()
+        .copied()
         .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
     let hint = match close.filter(|close| strsim::jaro_winkler(close, key) > 0.8) {
         Some(close) => format!("did you mean `rag.{close}`?"),
-        None => format!("known keys: {}", KEYS.join(", ")),
+        None => format!("known keys: {}", REQUEST_KEYS.join(", ")),
     };
     Invalid::value(&path, format!("`{path}` is not a key of `rag`; {hint}"))
 }

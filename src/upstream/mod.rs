@@ -7,7 +7,9 @@ pub mod catalog;
 pub mod client;
 pub mod error_body;
 pub mod headers;
+mod reply;
 pub mod retry;
+mod timed;
 
 use std::{fmt, time::Duration};
 
@@ -135,7 +137,32 @@ pub enum Error {
     },
 }
 
+/// How providers say that a conversation is longer than a model's context (OpenAI, vLLM, llama.cpp, TGI, Mistral).
+const OVERFLOW_WORDS: [&str; 8] = [
+    "context length",
+    "context_length",
+    "context window",
+    "context size",
+    "maximum context",
+    "max_model_len",
+    "too many tokens",
+    "prompt is too long",
+];
+
 impl Error {
+    /// Whether the model has no room for the conversation.
+    pub fn is_context_overflow(&self) -> bool {
+        let Self::Status { status, body, .. } = self else {
+            return false;
+        };
+        let said = |text: &str| {
+            let text = text.to_lowercase();
+            OVERFLOW_WORDS.iter().any(|words| text.contains(words))
+        };
+        matches!(status.as_u16(), 400 | 413 | 422)
+            && (said(&body.message) || body.code.as_deref().is_some_and(said))
+    }
+
     /// The provider at fault.
     pub fn upstream(&self) -> &str {
         match self {

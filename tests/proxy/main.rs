@@ -21,9 +21,12 @@ mod support {
     pub(crate) mod upstream;
 }
 
+mod faults;
 mod grounded;
 mod inject;
+mod relay;
 mod settings;
+mod streams;
 
 use serde_json::{Value, json};
 

@@ -26,11 +26,11 @@ use crate::{
     openai::{Json, Message, chat::ToolChoice},
     rag::{
         Error, Job, Pipeline,
+        job::search_query,
         links::Links,
         passages::{Bounds, Style},
         prompt,
         report::{Report, Timings},
-        search_query,
     },
     retrieval::{self, Found},
     upstream,
@@ -430,6 +430,7 @@ impl Session {
             }
             Err(error) => return Err(error.into()),
         };
+        self.report.cached += u32::from(found.cached);
         for warning in found.warnings {
             if !self.report.warnings.contains(&warning) {
                 self.report.warnings.push(warning);

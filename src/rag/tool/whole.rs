@@ -118,12 +118,9 @@ impl Spoken {
         for (field, text) in SPOKEN.into_iter().zip(self.texts) {
             let text = text.filter(|text| !text.is_empty() || calls.is_empty());
             match text {
-                Some(text) => {
-                    // What only one turn said stays as its upstream wrote it.
-                    if message.read_value::<String>(field).as_deref() != Some(text.as_str()) {
-                        message.set(field, Json::of(&text));
-                    }
-                }
+                // What only one turn said stays as its upstream wrote it.
+                Some(text) if message.read_value::<String>(field).as_ref() == Some(&text) => {}
+                Some(text) => message.set(field, Json::of(&text)),
                 None if field == "content" => message.set(field, Json::of(&Value::Null)),
                 None => {}
             }
