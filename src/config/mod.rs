@@ -30,7 +30,7 @@ use url::Url;
 pub use self::{
     choices::{
         FilesTarget, HeartbeatKind, InjectAs, LogFormat, Mode, OnNoResults, OnSearchError,
-        QueryFrom, RelevanceScoring, SearchMode, SkipRule, Sources,
+        QueryFrom, Quirk, RelevanceScoring, SearchMode, SkipRule, Sources,
     },
     environment::Environment,
     presets::{PRESETS, Preset, QUIRKS},
@@ -241,7 +241,7 @@ pub struct Upstream {
     /// Headers added to each request.
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// Names of wire differences to even out.
-    pub quirks: Vec<String>,
+    pub quirks: Vec<Quirk>,
     /// Tokens that a conversation and its answer may take; unset: what its `/models` says.
     pub context_window: Option<u32>,
     /// Which of the built-in presets it started from, if any.

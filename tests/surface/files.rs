@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     gateway::{Gateway, Reply as Answer, sha256},
     support::{
-        lighton::{FakeLightOn, invalid, refusal},
+        lighton::{FakeLightOn, found, invalid, refusal, result},
         reply::{Gate, Reply},
     },
 };
@@ -489,4 +489,38 @@ async fn the_files_of_a_folder_are_read_only() {
         .post("/v1/vector_stores", json!({"name": "n"}))
         .await
         .refused(400, "not_supported", "");
+}
+
+#[tokio::test]
+async fn a_changed_file_is_looked_for_again() {
+    let lighton = FakeLightOn::new()
+        .always("/api/v3/search", found([result("Five years.")]))
+        .always(
+            "GET /api/v3/files/7",
+            Reply::json(stored(7, 42, "embedded")),
+        )
+        .on("POST /api/v3/files", Reply::json(stored(7, 42, "embedded")))
+        .on("DELETE /api/v3/files/7", Reply::status(204));
+    let gateway = gateway(&lighton, "").await;
+    let searches = async || {
+        let query = json!({"query": "q"});
+        gateway
+            .post("/v1/vector_stores/42/search", query)
+            .await
+            .ok();
+        let asked = lighton.requests();
+        asked
+            .iter()
+            .filter(|request| request.path.ends_with("/search"))
+            .count()
+    };
+
+    assert_eq!((searches().await, searches().await), (1, 1));
+    let form = Form::new()
+        .text("workspace_id", "42")
+        .part("file", file("x"));
+    upload(&gateway, form).await.ok();
+    assert_eq!((searches().await, searches().await), (2, 2));
+    gateway.delete("/v1/files/7").await.ok();
+    assert_eq!(searches().await, 3);
 }

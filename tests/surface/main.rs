@@ -28,4 +28,5 @@ mod completions;
 mod embeddings;
 mod files;
 mod paradigm;
+mod quirks;
 mod vector_stores;

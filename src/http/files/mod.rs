@@ -25,7 +25,7 @@ use super::{
 use crate::{
     access::{Principal, Scope},
     app::App,
-    config::{FilesTarget, SearchBackend},
+    config::{FilesTarget, SearchBackend, WorkspaceId},
     openai::{
         Json,
         files::{DeletedFile, FileObject, FileState},
@@ -123,7 +123,10 @@ pub(super) async fn delete(
 ) -> Result<Response, ApiError> {
     writable(&app)?;
     let file = within(&app, &principal.scope, &id).await?;
-    if !app.files.delete(file.id).await.map_err(failed)? {
+    let deleted = app.files.delete(file.id).await;
+    // Whatever the answer was: it may have been done.
+    changed(&app, file.workspace.map(|workspace| workspace.id));
+    if !deleted.map_err(failed)? {
         return Err(unknown());
     }
     Ok(json(&Json::of(&DeletedFile::new(file.id.to_string()))))
@@ -213,7 +216,7 @@ fn holds(scope: &Scope, file: &StoredFile) -> bool {
     scope.holds(file.workspace.as_ref().map(|workspace| workspace.id))
 }
 
-fn workspaces(scope: &Scope) -> Vec<crate::config::WorkspaceId> {
+fn workspaces(scope: &Scope) -> Vec<WorkspaceId> {
     match scope {
         Scope::Every => Vec::new(),
         Scope::Only(ids) => ids.iter().copied().collect(),
@@ -243,6 +246,13 @@ fn shown(app: &App, file: StoredFile) -> FileObject {
         "documents".clone_into(&mut object.purpose);
     }
     object
+}
+
+/// Lets what was found before be looked for again.
+fn changed(app: &App, workspace: Option<WorkspaceId>) {
+    if let Some(workspace) = workspace {
+        app.documents_changed(workspace);
+    }
 }
 
 fn stores_in_paradigm(app: &App) -> bool {

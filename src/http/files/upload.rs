@@ -21,7 +21,7 @@ use futures_util::{
 };
 use serde_json::Value;
 
-use super::{SEARCHED, failed, shown, stores_in_paradigm, writable};
+use super::{SEARCHED, changed, failed, shown, stores_in_paradigm, writable};
 use crate::{
     access::{Principal, Scope},
     app::App,
@@ -91,6 +91,8 @@ pub(in crate::http) async fn create(
         bytes: bytes(ahead, parts, workspace, fields.clone(), &fault, &length),
     };
     let stored = app.files.upload(upload).await;
+    // Whatever the answer was: it may be stored.
+    changed(&app, workspace);
     if let Some(refused) = fault.take() {
         return Err(refused);
     }
