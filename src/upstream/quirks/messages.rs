@@ -216,7 +216,7 @@ fn short(id: &str) -> String {
 }
 
 fn change_each(
-    messages: &mut Vec<Message>,
+    messages: &mut [Message],
     concerns: impl Fn(&Message) -> bool,
     change: impl Fn(&mut Object),
 ) -> Outcome {
