@@ -10,18 +10,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::KeyRing,
-    config::{Config, SearchBackend, Timeouts, WorkspaceId},
+    config::{Config, FilesTarget, SearchBackend, Timeouts, WorkspaceId},
     rag::{Pipeline, links::Signer, tool::KeptTurns},
     retrieval::{
         Retriever,
         cached::Cached,
         documents::DocumentStore,
-        lighton::{self, LightOn},
+        lighton::{self, LightOn, paradigm::Paradigm},
         local::{LocalFolder, folder::Progress},
         nowhere::Nowhere,
     },
     upstream::{Catalog, Client},
 };
+
+/// Paces the requests to Paradigm's files. Its own limit is not public; LightOn's other API takes as many.
+const PARADIGM_REQUESTS_PER_MINUTE: u32 = 1000;
 
 /// The built parts, shared by all requests.
 pub struct App {
@@ -35,6 +38,8 @@ pub struct App {
     pub pipeline: Arc<Pipeline>,
     /// The documents behind citations.
     pub documents: Arc<dyn DocumentStore>,
+    /// Where `/v1/files` stores: the same, unless the operator chose another service.
+    pub files: Arc<dyn DocumentStore>,
     /// What is kept of LightOn's answers; unset: nothing is.
     pub cache: Option<Arc<Cached<LightOn>>>,
     /// Signs the links in citations.
@@ -64,6 +69,7 @@ impl App {
     /// Builds the parts. With `backend = "local"` this reads the folder, which may take seconds.
     pub fn build(config: Config) -> Result<Self, BuildError> {
         let search = search(&config)?;
+        let files = files(&config, &search.documents)?;
         let http = model_client(&config.timeouts).map_err(BuildError::Http)?;
         let client = Client::new(http, &config.timeouts, &config.limits);
         let catalog = Arc::new(Catalog::new(&config, client.clone()));
@@ -81,6 +87,7 @@ impl App {
             catalog,
             pipeline: Arc::new(pipeline),
             documents: search.documents,
+            files,
             cache: search.cache,
             signer,
             places: Arc::new(Semaphore::new(
@@ -169,6 +176,29 @@ fn search(config: &Config) -> Result<Search, BuildError> {
             })
         }
     }
+}
+
+/// Where files go. A folder is its own store, and read only.
+fn files(
+    config: &Config,
+    documents: &Arc<dyn DocumentStore>,
+) -> Result<Arc<dyn DocumentStore>, BuildError> {
+    let local = matches!(config.search.backend, SearchBackend::Local { .. });
+    if local || config.files.target == FilesTarget::LightOn {
+        return Ok(Arc::clone(documents));
+    }
+    let failed = |error: crate::retrieval::Error| BuildError::Search(error.to_string());
+    let (base_url, key) = config.paradigm().ok_or_else(|| {
+        BuildError::Search("`files.target` names an upstream that is not there".to_owned())
+    })?;
+    let http = lighton::http_client(config.timeouts.connect).map_err(failed)?;
+    let options = lighton::Options {
+        timeout: config.search.timeout,
+        requests_per_minute: PARADIGM_REQUESTS_PER_MINUTE,
+        retry: config.retry.clone(),
+    };
+    let store = Paradigm::new(http, base_url, key.clone(), options).map_err(failed)?;
+    Ok(Arc::new(store))
 }
 
 /// Tells how the reading of the folder goes: what was skipped, and what is searched in the end.

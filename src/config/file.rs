@@ -8,9 +8,9 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::{
-    AllowOverrides, Citations, HeartbeatKind, InjectAs, Limits, Links, Log, LogFormat, Mode,
-    OnNoResults, OnSearchError, Problem, QueryFrom, REQUEST_KEYS, Rag, RagLayer, RelevanceScoring,
-    Retry, SearchCache, SearchMode, Secret, SkipRule, Sources, Stream, Timeouts,
+    AllowOverrides, Citations, Files, FilesTarget, HeartbeatKind, InjectAs, Limits, Links, Log,
+    LogFormat, Mode, OnNoResults, OnSearchError, Problem, QueryFrom, REQUEST_KEYS, Rag, RagLayer,
+    RelevanceScoring, Retry, SearchCache, SearchMode, Secret, SkipRule, Sources, Stream, Timeouts,
     document::Value,
     given::{Given, unknown_word},
     problem::Fault,
@@ -236,6 +236,10 @@ pub(super) fn stream(mut section: Section<'_>) -> Stream {
 pub(super) fn limits(mut section: Section<'_>) -> Limits {
     let limits = Limits {
         request_body_bytes: section.read("request_body", size).unwrap_or(20_000_000),
+        file_bytes: section
+            .read("file", size)
+            .and_then(|bytes| u64::try_from(bytes).ok())
+            .unwrap_or(512_000_000),
         event_bytes: section.read("event", size).unwrap_or(1_000_000),
         concurrent_requests: section
             .read("concurrent_requests", number(1..=1_000_000))
@@ -280,6 +284,17 @@ pub(super) fn retry(mut section: Section<'_>) -> Retry {
     };
     section.finish();
     retry
+}
+
+pub(super) fn files(mut section: Section<'_>) -> Files {
+    let target = word(FilesTarget::WORDS, FilesTarget::from_word);
+    let files = Files {
+        target: section
+            .read("target", target)
+            .unwrap_or(FilesTarget::LightOn),
+    };
+    section.finish();
+    files
 }
 
 pub(super) fn links(mut section: Section<'_>) -> Links {

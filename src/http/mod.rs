@@ -5,6 +5,8 @@ mod completions;
 mod embeddings;
 pub mod error;
 mod extract;
+mod files;
+mod form;
 mod health;
 mod middleware;
 mod models;
@@ -18,7 +20,8 @@ use std::{any::Any, sync::Arc};
 use arc_swap::ArcSwap;
 use axum::{
     Router,
-    extract::Request,
+    extract::{DefaultBodyLimit, Request},
+    handler::Handler,
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -41,6 +44,13 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
+        .route(
+            "/v1/files",
+            // A file has a limit of its own, which its form keeps.
+            get(files::list).post(files::create.layer(DefaultBodyLimit::disable())),
+        )
+        .route("/v1/files/{id}", get(files::retrieve).delete(files::delete))
+        .route("/v1/files/{id}/content", get(files::content))
         .route(
             "/v1/vector_stores",
             get(vector_stores::list).post(vector_stores::write),

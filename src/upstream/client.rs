@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::time::Instant;
 
 use super::{
-    Deadline, Error, Upstream, headers,
+    Deadline, Error, Upstream, headers, quirks,
     reply::{
         collect, failure, first_event, invalid, read_bounded, send_error, unreachable_upstream,
         whole_answer,
@@ -185,6 +185,7 @@ impl Client {
         accept: &'static str,
         clock: &Clock,
     ) -> Result<(reqwest::Response, Head), Error> {
+        let body = quirks::apply(&call.upstream, call.body.clone())?;
         let began = Instant::now();
         let mut request = self
             .http
@@ -194,7 +195,7 @@ impl Client {
             .header(header::ACCEPT, accept)
             // A compressed stream would wait for blocks to fill.
             .header(header::ACCEPT_ENCODING, "identity")
-            .body(call.body.clone());
+            .body(body);
         for (name, value) in &call.upstream.settings.headers {
             request = request.header(name, value);
         }

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod client;
 pub mod error_body;
 pub mod headers;
+mod quirks;
 mod reply;
 pub mod retry;
 mod timed;

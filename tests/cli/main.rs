@@ -19,4 +19,5 @@ mod asking;
 mod configuring;
 mod searching;
 mod stopping;
+mod uploading;
 mod usage;

@@ -26,4 +26,7 @@ mod gateway;
 
 mod completions;
 mod embeddings;
+mod files;
+mod paradigm;
+mod quirks;
 mod vector_stores;

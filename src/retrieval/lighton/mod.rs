@@ -12,6 +12,7 @@ mod disposition;
 mod documents;
 mod errors;
 mod pacing;
+pub mod paradigm;
 mod query;
 mod retry;
 mod upload;
