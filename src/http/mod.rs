@@ -6,6 +6,7 @@ mod embeddings;
 pub mod error;
 mod extract;
 mod health;
+mod metrics;
 mod middleware;
 mod models;
 mod sources;
@@ -49,6 +50,7 @@ pub fn router(parts: Parts) -> Router {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::tell))
         // Asks for a key unless the link is signed, so it decides itself.
         .route("/sources/{file_id}", get(sources::open))
         .method_not_allowed_fallback(wrong_method)
@@ -97,6 +99,11 @@ async fn wrong_method(request: Request) -> ApiError {
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request panicked; this is a bug of the gateway");
     ApiError::internal().into_response()
+}
+
+fn is_event_stream(headers: &http::HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// Headers that every event stream carries: proxies in between must neither store, compress nor collect it.

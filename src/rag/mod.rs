@@ -16,6 +16,7 @@ pub mod report;
 pub mod settings;
 pub mod skip;
 pub mod stream;
+pub mod tally;
 pub mod tokens;
 pub mod tool;
 
@@ -42,6 +43,7 @@ use self::{
     report::{Report, Timings},
     settings::RagOptions,
     stream::{Grounding, Outgoing, Relay},
+    tally::Tally,
 };
 use crate::{
     access::Scope,
@@ -111,6 +113,8 @@ pub struct Job {
 pub struct Progress {
     /// The identity of the stream: the upstream's, or the gateway's where a chunk of its own came first.
     pub identity: OnceLock<Identity>,
+    /// What the answer takes.
+    pub tally: Arc<Tally>,
     committed: AtomicBool,
 }
 
@@ -267,6 +271,7 @@ impl Job {
             headers: &self.headers,
             authorization: self.authorization.as_ref(),
             until: self.until,
+            tally: &self.progress.tally,
         }
     }
 
@@ -312,6 +317,7 @@ impl Pipeline {
         let began = Instant::now();
         let found = self.retriever.search(&query).await;
         grounded.search = Some(began.elapsed());
+        job.progress.tally.searched(&found, began.elapsed());
         grounded.report.queries.push(text);
         grounded.report.searches += 1;
         let found = match found {
@@ -338,6 +344,7 @@ impl Pipeline {
             style: grounded.style,
         };
         grounded.report.selection.add(found.passages, &bounds);
+        job.progress.tally.given(&grounded.report.selection);
         for chunk in &grounded.report.selection.suspicious {
             grounded.report.warnings.push(format!(
                 "passage {chunk} held control tokens or imitated a passage; they were defused"
@@ -440,6 +447,7 @@ impl Pipeline {
                 .await?;
             timings.upstream = Some(head.latency);
             let name = route.upstream.name();
+            job.progress.tally.answered(name, timings);
             let progress = Arc::clone(&job.progress);
             let mut outgoing = Outgoing::new(
                 job.endpoint.family(),
@@ -465,6 +473,9 @@ impl Pipeline {
             .deliver(job, |client, call| Box::pin(client.whole(call)))
             .await?;
         timings.upstream = Some(head.latency);
+        let tally = &job.progress.tally;
+        tally.answered(route.upstream.name(), timings);
+        tally.used_by(&answer);
         let body = match grounded {
             Some(grounded) => answer::finish(answer, grounded.report, links.as_ref()),
             None => answer.to_json().bytes().clone(),

@@ -219,6 +219,9 @@ impl Session {
     /// What a turn means.
     pub(super) fn conclude(&mut self, turn: Turn) -> Result<Step, Error> {
         usage::add(&mut self.usage, turn.usage);
+        if let Some(usage) = &self.usage {
+            self.job.progress.tally.used(&usage.to_string());
+        }
         let cut = matches!(turn.finish.as_deref(), Some("length"));
         let mut calls = turn.calls;
         if cut {
@@ -320,6 +323,7 @@ impl Session {
         for (planned, found) in planned.into_iter().zip(found) {
             let body = match (planned.action, found) {
                 (Action::Search(arguments), Some((found, took))) => {
+                    self.job.progress.tally.searched(&found, took);
                     let body = self.record(&arguments, found)?;
                     let results = match &body {
                         Body::Passages { fresh, again } => fresh.len() + again.len(),
@@ -446,6 +450,7 @@ impl Session {
         let before = selection.sources.last().map_or(0, |source| source.index);
         let some = !found.passages.is_empty();
         let mut brought = selection.add(found.passages, &bounds);
+        self.job.progress.tally.given(selection);
         brought.dedup();
         let (fresh, again): (Vec<usize>, Vec<usize>) =
             brought.into_iter().partition(|index| *index > before);

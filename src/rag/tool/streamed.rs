@@ -39,6 +39,7 @@ fn pieces(mut session: Session, told: Arc<Mutex<Meta>>) -> Pieces {
             let pipeline = Arc::clone(&session.pipeline);
             let ((head, mut events), route) = pipeline.deliver(&session.job, open).await?;
             session.timings.upstream = Some(session.timings.upstream.unwrap_or_default() + head.latency);
+            session.job.progress.tally.answered(route.upstream.name(), session.timings);
             let meta = meta(route, head, session.timings);
             voice.upstream = route.upstream.name().to_owned();
             voice.model.clone_from(&route.model);
