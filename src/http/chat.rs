@@ -135,6 +135,7 @@ pub(super) async fn answer(
         &job.request.model,
         mode.word(),
     );
+    notes.count_in(&job.progress.tally);
     let frame = Frameless {
         stop: app.stop.clone(),
         family: job.endpoint.family(),

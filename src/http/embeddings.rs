@@ -34,12 +34,15 @@ pub(super) async fn create(
     notes.route(resolved.route.upstream.name(), &request.model, mode.word());
     let upstream = &resolved.route.upstream;
     let authorization = chat::client_authorization(&app, upstream, &head.headers)?;
+    let tally = Arc::default();
+    notes.count_in(&tally);
     let forward = Forward {
         request,
         resolved,
         headers: headers::to_upstream(&head.headers),
         authorization,
         until: arrived + app.config.timeouts.total,
+        tally,
     };
     let sent = app.pipeline.embed(&forward).await;
     let (meta, body) = sent.map_err(chat::error_of)?;

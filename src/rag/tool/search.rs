@@ -92,6 +92,7 @@ impl Session {
         for (planned, found) in planned.into_iter().zip(found) {
             let body = match (planned.action, found) {
                 (Action::Search(_), Some((found, took))) => {
+                    self.job.progress.tally.searched(&found, took);
                     let (body, results) = self.record(found)?;
                     ran.push(Ran { results, took });
                     body
@@ -101,6 +102,7 @@ impl Session {
             };
             turn.results.push((planned.id, body));
         }
+        self.job.progress.tally.given(&self.report.selection);
         self.hidden.push(turn);
         Ok(ran)
     }

@@ -261,6 +261,9 @@ impl Session {
     /// What a turn means.
     pub(super) fn conclude(&mut self, mut turn: Turn) -> Result<Step, Error> {
         usage::add(&mut self.usage, turn.usage.take());
+        if let Some(usage) = &self.usage {
+            self.job.progress.tally.used(&usage.to_string());
+        }
         // A call that was cut off is not run, and without a finish nobody knows whether it was.
         if matches!(turn.finish.as_deref(), None | Some("length")) {
             turn.calls.retain(Call::is_whole);

@@ -39,6 +39,7 @@ fn pieces(mut session: Session, told: Arc<Mutex<Meta>>) -> Pieces {
             };
             session.stay_with(&route);
             session.timings.upstream = Some(session.timings.upstream.unwrap_or_default() + head.latency);
+            session.job.progress.tally.answered(route.upstream.name(), session.timings);
             voice.begin(&route);
             *told.lock().unwrap_or_else(PoisonError::into_inner) = meta(&route, head, session.timings);
 

@@ -62,6 +62,8 @@ pub(in crate::rag) async fn answer(pipeline: Arc<Pipeline>, job: Job) -> Result<
             body.set("usage", Json::of(usage));
         }
         let links = session.links();
+        let tally = &session.job.progress.tally;
+        tally.answered(route.upstream.name(), session.timings);
         let meta = meta(&route, head, session.timings);
         return Ok(Answer::Whole(
             meta,
