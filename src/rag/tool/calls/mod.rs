@@ -162,6 +162,7 @@ impl Gathered {
         let goes_on = fragment.name == known.name
             && !known.arguments.is_empty()
             && !is_object(&known.arguments)
+            && !fragment.arguments.is_empty()
             && !opens;
         let other_id = !fragment.id.is_empty() && !known.id.is_empty() && named && !goes_on;
         let begins_anew = named && opens && is_object(&known.arguments);

@@ -177,9 +177,9 @@ impl Voice {
         let out = if is_string {
             self.turn.filter.push(&text)
         } else {
-            // A list of parts goes out as it is: what was held before it comes first.
-            let held = self.turn.filter.release();
+            // A list of parts goes out as it is; what was held before it comes first.
             if says || !text.is_empty() {
+                let held = self.turn.filter.release();
                 pieces.extend(self.spoken(held));
             }
             text.clone().into_owned()

@@ -1,0 +1,38 @@
+//! Mode `tool` over real sockets: the real gateway between a scripted model and a scripted search.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "test code: a failure here is the test's failure"
+)]
+
+#[path = "../proxy/support"]
+mod support {
+    #![allow(
+        dead_code,
+        reason = "each test binary uses its own part of the support"
+    )]
+
+    pub(crate) mod connection;
+    pub(crate) mod lighton;
+    pub(crate) mod reply;
+    pub(crate) mod server;
+}
+
+mod edge;
+mod heard;
+mod turns;
+
+mod accounting;
+mod choices;
+mod endings;
+mod equality;
+mod fragments;
+mod history;
+mod leaks;
+mod leaving;
+mod mixed;
+mod streams;
+mod untrusted;
