@@ -20,6 +20,7 @@ use crate::{
         local::{LocalFolder, folder::Progress},
         nowhere::Nowhere,
     },
+    telemetry::metrics::Metrics,
     upstream::{Catalog, Client},
 };
 
@@ -46,6 +47,8 @@ pub struct App {
     pub signer: Signer,
     /// Places for requests under way.
     pub places: Arc<Semaphore>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Ends the answers that are still open at the end of a drain.
     pub stop: CancellationToken,
     draining: AtomicBool,
@@ -90,12 +93,8 @@ impl App {
             files,
             cache: search.cache,
             signer,
-            places: Arc::new(Semaphore::new(
-                config
-                    .limits
-                    .concurrent_requests
-                    .min(Semaphore::MAX_PERMITS),
-            )),
+            places: Arc::new(Semaphore::new(places(&config))),
+            metrics: Arc::default(),
             stop: CancellationToken::new(),
             draining: AtomicBool::new(false),
             config,
@@ -109,6 +108,11 @@ impl App {
         }
     }
 
+    /// How many requests hold a place.
+    pub fn in_flight(&self) -> usize {
+        places(&self.config).saturating_sub(self.places.available_permits())
+    }
+
     /// Notes that the process is on its way out.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -118,6 +122,12 @@ impl App {
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
+}
+
+/// How many requests may be under way.
+fn places(config: &Config) -> usize {
+    let limit = config.limits.concurrent_requests;
+    limit.min(Semaphore::MAX_PERMITS)
 }
 
 /// What finds passages and documents.

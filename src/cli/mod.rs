@@ -201,8 +201,8 @@ fn load(
     })
 }
 
-fn start_log(config: &Config) {
-    telemetry::start(&config.log);
+fn start_log(config: &Config) -> telemetry::Running {
+    telemetry::start(&config.log)
 }
 
 /// Tells something that the reader should know but that stops nothing.

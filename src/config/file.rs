@@ -318,6 +318,7 @@ pub(super) fn log(mut section: Section<'_>) -> Log {
         level: section
             .read("level", log_level)
             .unwrap_or_else(|| "info".to_owned()),
+        sources: section.read("sources", flag).unwrap_or(false),
     };
     section.finish();
     log

@@ -331,4 +331,6 @@ pub struct Log {
     pub format: LogFormat,
     /// A level (`info`) or a filter (`info,groundwire=debug`).
     pub level: String,
+    /// Whether the line of a request names the files and chunks that the model was given.
+    pub sources: bool,
 }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     error::{self, ApiError, Told},
     extract::{json_body, own_address},
-    middleware::{access_log::Notes, auth::bearer},
+    middleware::access_log::Notes,
     stream::{Frameless, StreamBody},
     stream_headers,
 };
@@ -30,7 +30,7 @@ use crate::{
         settings::{self, RagOptions},
         tool,
     },
-    upstream::{Resolved, catalog::Allowed, headers},
+    upstream::{Resolved, Upstream, catalog::Allowed, headers},
 };
 
 /// Answers a chat request.
@@ -90,6 +90,7 @@ pub(super) async fn job(
         &options,
     );
     let scope = scope(&app.config.rag, principal, &resolved, &options)?;
+    let authorization = client_authorization(app, &resolved.route.upstream, &head.headers)?;
     let base = match &app.config.public_url {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
         None => own_address(&head.headers, &head.uri),
@@ -103,7 +104,7 @@ pub(super) async fn job(
         scope,
         resolved,
         headers: headers::to_upstream(&head.headers),
-        authorization: client_authorization(app, &head.headers)?,
+        authorization,
         base,
         until: asked.arrived + app.config.timeouts.total,
         progress: Arc::default(),
@@ -134,6 +135,7 @@ pub(super) async fn answer(
         &job.request.model,
         mode.word(),
     );
+    notes.count_in(&job.progress.tally);
     let frame = Frameless {
         stop: app.stop.clone(),
         family: job.endpoint.family(),
@@ -261,24 +263,27 @@ fn scope(
     })
 }
 
-/// The caller's own `Authorization`, where an upstream wants it. A key of the gateway's is never passed on.
+/// The caller's own `Authorization`, where the upstream wants it. A key of the gateway's is never passed on.
 pub(super) fn client_authorization(
     app: &App,
+    upstream: &Upstream,
     headers: &HeaderMap,
 ) -> Result<Option<HeaderValue>, ApiError> {
-    let wanted = app
-        .catalog
-        .upstreams()
-        .iter()
-        .any(|upstream| matches!(upstream.settings.api_key, ApiKey::Client));
-    let Some(authorization) = headers.get(header::AUTHORIZATION).filter(|_| wanted) else {
+    if !matches!(upstream.settings.api_key, ApiKey::Client) {
+        return Ok(None);
+    }
+    let Some(authorization) = headers.get(header::AUTHORIZATION) else {
         return Ok(None);
     };
-    let ours = bearer(headers).is_some_and(|token| app.keys.find(token).is_some());
-    if ours && headers.contains_key("api-key") {
+    // With or without a scheme before it: some clients write the bare key.
+    let is_ours = authorization.to_str().is_ok_and(|text| {
+        text.split_whitespace()
+            .any(|word| app.keys.find(word).is_some())
+    });
+    if is_ours {
         return Err(ApiError::unauthorized(
             "`Authorization` holds a key of this gateway, which is not passed on; put the model provider's key there and the gateway's into `api-key`",
         ));
     }
-    Ok((!ours).then(|| authorization.clone()))
+    Ok(Some(authorization.clone()))
 }

@@ -32,12 +32,17 @@ pub(super) async fn create(
     // There is nothing to search for.
     let mode = Mode::Off;
     notes.route(resolved.route.upstream.name(), &request.model, mode.word());
+    let upstream = &resolved.route.upstream;
+    let authorization = chat::client_authorization(&app, upstream, &head.headers)?;
+    let tally = Arc::default();
+    notes.count_in(&tally);
     let forward = Forward {
         request,
         resolved,
         headers: headers::to_upstream(&head.headers),
-        authorization: chat::client_authorization(&app, &head.headers)?,
+        authorization,
         until: arrived + app.config.timeouts.total,
+        tally,
     };
     let sent = app.pipeline.embed(&forward).await;
     let (meta, body) = sent.map_err(chat::error_of)?;

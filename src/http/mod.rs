@@ -8,6 +8,7 @@ mod extract;
 mod files;
 mod form;
 mod health;
+mod metrics;
 mod middleware;
 mod models;
 mod paging;
@@ -72,6 +73,7 @@ pub fn router(parts: Parts) -> Router {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::tell))
         // Asks for a key unless the link is signed, so it decides itself.
         .route("/sources/{file_id}", get(sources::open))
         .method_not_allowed_fallback(wrong_method)
@@ -88,7 +90,7 @@ pub fn router(parts: Parts) -> Router {
 
 async fn unknown_path(request: Request) -> ApiError {
     let path: String = request.uri().path().chars().take(200).collect();
-    if path.trim_end_matches('/') == "/v1/responses" {
+    if path == "/v1/responses" || path.starts_with("/v1/responses/") {
         return ApiError::not_found(
             "`/v1/responses` is not here yet; use `POST /v1/chat/completions`, which every OpenAI SDK has",
         );
@@ -129,6 +131,11 @@ fn json(body: &Json) -> Response {
         HeaderValue::from_static("application/json"),
     )];
     (head, body.bytes().clone()).into_response()
+}
+
+fn is_event_stream(headers: &http::HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// Headers that every event stream carries: proxies in between must neither store, compress nor collect it.

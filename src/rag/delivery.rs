@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Error, Meta, Pipeline, meta, report::Timings};
+use super::{Error, Meta, Pipeline, meta, report::Timings, tally::Tally};
 use crate::{
     openai::EmbeddingRequest,
     upstream::{
@@ -31,6 +31,8 @@ pub(super) struct Delivery<'r> {
     pub authorization: Option<&'r HeaderValue>,
     /// When the request must be over.
     pub until: Instant,
+    /// What the answer takes.
+    pub tally: &'r Tally,
 }
 
 /// A request that is forwarded as it is.
@@ -46,6 +48,8 @@ pub struct Forward {
     pub authorization: Option<HeaderValue>,
     /// When the request must be over.
     pub until: Instant,
+    /// What the answer takes.
+    pub tally: Arc<Tally>,
 }
 
 impl Delivery<'_> {
@@ -73,6 +77,7 @@ impl Pipeline {
             headers: &forward.headers,
             authorization: forward.authorization.as_ref(),
             until: forward.until,
+            tally: &forward.tally,
         };
         let body = |route: &Route| forward.request.body(&route.model);
         let sent = self.send(delivery, body, |client, call| Box::pin(client.whole(call)));
@@ -81,6 +86,8 @@ impl Pipeline {
             search: None,
             upstream: Some(head.latency),
         };
+        forward.tally.answered(route.upstream.name(), timings);
+        forward.tally.used_by(&answer);
         let body = answer.to_json().bytes().clone();
         Ok((meta(route, head, timings), body))
     }
@@ -101,13 +108,16 @@ impl Pipeline {
                 Ok(answer) => return Ok((answer, route)),
                 Err(error) => error,
             };
+            delivery.tally.failed(&error);
             match (attempts.after(&error), fallbacks.as_slice()) {
                 (Next::Again(wait), _) => {
                     warn!(upstream.name = error.upstream(), error = %error, wait_ms = wait.as_millis(), "asking upstream `{}` again", error.upstream());
+                    delivery.tally.retried(error.upstream());
                     tokio::time::sleep(wait).await;
                 }
                 (Next::Fallback, [next, ..]) => {
                     warn!(upstream.name = error.upstream(), error = %error, "falling back to upstream `{}`", next.upstream.name());
+                    delivery.tally.fell_back(error.upstream());
                     route = next;
                     fallbacks.next();
                     call = delivery.call(route, body(route));

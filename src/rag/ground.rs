@@ -93,6 +93,7 @@ impl Pipeline {
         let began = Instant::now();
         let found = self.retriever.search(&query).await;
         grounded.search = Some(began.elapsed());
+        job.progress.tally.searched(&found, began.elapsed());
         grounded.report.queries.push(text);
         grounded.report.searches += 1;
         let found = match found {
@@ -119,6 +120,7 @@ impl Pipeline {
             style: grounded.style,
         };
         grounded.report.selection.add(found.passages, &bounds);
+        job.progress.tally.given(&grounded.report.selection);
         for chunk in &grounded.report.selection.suspicious {
             grounded.report.warnings.push(format!(
                 "passage {chunk} held control tokens or imitated a passage; they were defused"

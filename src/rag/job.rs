@@ -14,7 +14,9 @@ use super::{
     delivery::Delivery,
     passages::Style,
     settings::RagOptions,
-    skip, tokens,
+    skip,
+    tally::Tally,
+    tokens,
 };
 use crate::{
     access::Scope,
@@ -61,6 +63,8 @@ pub struct Job {
 pub struct Progress {
     /// The identity of the stream: the upstream's, or the gateway's where a chunk of its own came first.
     pub identity: OnceLock<Identity>,
+    /// What the answer takes.
+    pub tally: Arc<Tally>,
     committed: AtomicBool,
 }
 
@@ -170,6 +174,7 @@ impl Job {
             headers: &self.headers,
             authorization: self.authorization.as_ref(),
             until: self.until,
+            tally: &self.progress.tally,
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod report;
 pub mod settings;
 pub mod skip;
 pub mod stream;
+pub mod tally;
 pub mod tokens;
 pub mod tool;
 
@@ -102,6 +103,14 @@ pub enum Error {
     /// The upstream failed as often as the operator allows, so that the client need not try as well.
     #[error("{0} (retries used up)")]
     Exhausted(#[source] upstream::Error),
+    /// The model kept calling tools or said nothing, in whatever way it was asked to answer.
+    #[error(
+        "the model of upstream `{upstream}` kept calling tools or said nothing when it was asked to answer"
+    )]
+    NoAnswer {
+        /// The provider.
+        upstream: String,
+    },
 }
 
 impl Pipeline {
@@ -156,6 +165,7 @@ impl Pipeline {
                 .await?;
             timings.upstream = Some(head.latency);
             let name = route.upstream.name();
+            job.progress.tally.answered(name, timings);
             let progress = Arc::clone(&job.progress);
             let mut outgoing = Outgoing::new(
                 job.endpoint.family(),
@@ -181,6 +191,9 @@ impl Pipeline {
             .deliver(job, |client, call| Box::pin(client.whole(call)))
             .await?;
         timings.upstream = Some(head.latency);
+        let tally = &job.progress.tally;
+        tally.answered(route.upstream.name(), timings);
+        tally.used_by(&answer);
         let body = match grounded.take() {
             Some(grounded) => answer::finish(answer, grounded.report, links.as_ref()),
             None => answer.to_json().bytes().clone(),

@@ -91,37 +91,32 @@ impl RagOptions {
         refused.map_or(Ok(()), |key| Err(NotAllowed { key }))
     }
 
+    /// A header is named by the option that it stands for, and by its own name in the message.
     fn read_headers(&mut self, headers: &HeaderMap) -> Result<(), Invalid> {
-        if let Some(text) = header(headers, &MODE_HEADER)? {
-            self.mode = Some(
-                Mode::from_word(text)
-                    .ok_or_else(|| bad(MODE_HEADER.as_str(), &words(Mode::WORDS)))?,
-            );
+        if let Some(text) = header(headers, &MODE_HEADER, "mode")? {
+            let mode = Mode::from_word(text)
+                .ok_or_else(|| bad_header(&MODE_HEADER, "mode", &words(Mode::WORDS)))?;
+            self.mode = Some(mode);
             self.name("mode");
         }
-        if let Some(text) = header(headers, &WORKSPACE_HEADER)? {
+        if let Some(text) = header(headers, &WORKSPACE_HEADER, "workspace_id")? {
+            let takes = "one or more workspace numbers, such as `42,43`";
             let ids: Result<BTreeSet<_>, _> = text
                 .split(',')
                 .map(|id| id.trim().parse().map(WorkspaceId))
                 .collect();
-            let ids = ids.map_err(|_| {
-                bad(
-                    WORKSPACE_HEADER.as_str(),
-                    "one or more workspace numbers, such as `42,43`",
-                )
-            })?;
+            let ids = ids.map_err(|_| bad_header(&WORKSPACE_HEADER, "workspace_id", takes))?;
             self.workspace_id = Some(ids);
             self.name("workspace_id");
         }
-        if let Some(text) = header(headers, &MAX_RESULTS_HEADER)? {
+        if let Some(text) = header(headers, &MAX_RESULTS_HEADER, "max_results")? {
+            let takes = "a whole number from 1 to 100";
             let number = text
                 .parse()
                 .ok()
-                .filter(|number| (1..=100).contains(number));
-            self.max_results =
-                Some(number.ok_or_else(|| {
-                    bad(MAX_RESULTS_HEADER.as_str(), "a whole number from 1 to 100")
-                })?);
+                .filter(|number| (1..=100).contains(number))
+                .ok_or_else(|| bad_header(&MAX_RESULTS_HEADER, "max_results", takes))?;
+            self.max_results = Some(number);
             self.name("max_results");
         }
         Ok(())
@@ -218,24 +213,30 @@ fn set<T>(place: &mut T, value: Option<T>) {
     }
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Invalid> {
+fn header<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    key: &str,
+) -> Result<Option<&'a str>, Invalid> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(Invalid::value(
-            name.as_str(),
-            format!("the header `{name}` stands twice; send it once"),
-        ));
+        let message = format!("the header `{name}` stands twice; send it once");
+        return Err(Invalid::value(format!("rag.{key}"), message));
     }
-    let text = value.to_str().map_err(|_| {
-        Invalid::value(
-            name.as_str(),
-            format!("the header `{name}` must be plain ASCII"),
-        )
-    })?;
+    let text = value
+        .to_str()
+        .map_err(|_| bad_header(name, key, "plain ASCII"))?;
     Ok(Some(text.trim()))
+}
+
+fn bad_header(name: &HeaderName, key: &str, takes: &str) -> Invalid {
+    Invalid::value(
+        format!("rag.{key}"),
+        format!("the header `{name}` takes {takes}"),
+    )
 }
 
 fn read<T: DeserializeOwned>(key: &str, value: &Json, takes: &str) -> Result<T, Invalid> {

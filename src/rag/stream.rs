@@ -160,6 +160,9 @@ impl Outgoing {
                 retry_after: None,
             }));
         }
+        if let Some(usage) = chunk.usage {
+            self.progress.tally.used(usage.get());
+        }
         let choices = chunk.choices.as_deref().unwrap_or_default();
         if self.grounding.is_some()
             && !self.include_usage
@@ -389,17 +392,23 @@ struct Ended {
     ran_out: bool,
 }
 
-/// Whether an event can hold a finish or a failure.
+/// Whether an event can hold a finish, a failure or a count of tokens.
 fn may_matter(data: &[u8]) -> bool {
     memchr::memmem::find(data, b"\"error\"").is_some()
-        || memchr::memmem::find_iter(data, b"\"finish_reason\"").any(|at| {
-            let rest = data.get(at + 15..).unwrap_or_default();
-            let value = rest
-                .iter()
-                .position(|byte| !matches!(byte, b' ' | b':' | b'\t'))
-                .and_then(|start| rest.get(start..));
-            !value.is_some_and(|value| value.starts_with(b"null"))
-        })
+        || says(data, b"\"finish_reason\"")
+        || says(data, b"\"usage\"")
+}
+
+/// Whether `key`, quotes included, may stand before something other than `null`.
+fn says(data: &[u8], key: &[u8]) -> bool {
+    memchr::memmem::find_iter(data, key).any(|at| {
+        let rest = data.get(at + key.len()..).unwrap_or_default();
+        let value = rest
+            .iter()
+            .position(|byte| !matches!(byte, b' ' | b':' | b'\t'))
+            .and_then(|start| rest.get(start..));
+        !value.is_some_and(|value| value.starts_with(b"null"))
+    })
 }
 
 fn put_into_delta(choice: &mut Json, key: &str, value: Json) {

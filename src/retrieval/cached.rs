@@ -166,7 +166,7 @@ struct Flying {
 impl Flying {
     async fn search<R: Retriever>(self, inner: Arc<R>) -> Result<Arc<Found>, Arc<Error>> {
         let found = Arc::new(inner.search(&self.query).await.map_err(Arc::new)?);
-        if !found.passages.is_empty() && found.warnings.is_empty() && self.is_current() {
+        if is_worth_keeping(&found) && self.is_current() {
             let kept = &self.state.kept;
             kept.insert(Arc::clone(&self.query), Arc::clone(&found));
             // A change may have come between the question and the insertion, and have looked for this entry in vain.
@@ -192,6 +192,12 @@ impl Drop for Flying {
             flights.remove(&self.query);
         }
     }
+}
+
+/// Whether something was found, and all of it: blank passages are as good as none.
+fn is_worth_keeping(found: &Found) -> bool {
+    let says = |passage: &Passage| !passage.content.trim().is_empty() || passage.image.is_some();
+    found.warnings.is_empty() && found.passages.iter().any(says)
 }
 
 fn weight(found: &Found) -> u32 {

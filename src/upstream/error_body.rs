@@ -114,6 +114,8 @@ fn detail(item: &Value) -> Option<String> {
 
 fn plain(status: StatusCode, message: Option<String>) -> ErrorBody {
     let message = message.unwrap_or_else(|| {
+        // Without its reason: of a status that nobody named that is a tag of its own.
+        let status = status.as_u16();
         format!("the model provider answered {status} without saying why; try again later")
     });
     ErrorBody {

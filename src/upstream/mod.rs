@@ -164,6 +164,28 @@ impl Error {
             && (said(&body.message) || body.code.as_deref().is_some_and(said))
     }
 
+    /// A word for metrics; there are few of them.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::Timeout { deadline, .. } => match deadline {
+                Deadline::Connect => "timeout_connect",
+                Deadline::FirstEvent => "timeout_first_event",
+                Deadline::Answer => "timeout_answer",
+                Deadline::Idle => "timeout_idle",
+                Deadline::Total => "timeout_total",
+            },
+            Self::Invalid { .. } => "invalid",
+            Self::Truncated { .. } => "truncated",
+            Self::Authentication { .. } => "authentication",
+            Self::Status { status, .. } => match status.as_u16() {
+                429 => "rate_limited",
+                500.. => "status_5xx",
+                _ => "status_4xx",
+            },
+        }
+    }
+
     /// The provider at fault.
     pub fn upstream(&self) -> &str {
         match self {

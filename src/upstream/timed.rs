@@ -21,7 +21,10 @@ const DRAIN: Duration = Duration::from_millis(100);
 pub(super) struct Timed<S> {
     upstream: String,
     idle: Duration,
+    /// When the last `data:` event came, moved on by the time that the client took since.
     last: Instant,
+    /// Since when the client has the turn: what it takes is not the upstream's silence.
+    handed_over: Option<Instant>,
     total: (Instant, Duration),
     sleep: Pin<Box<Sleep>>,
     events: S,
@@ -37,6 +40,7 @@ impl<S> Timed<S> {
             upstream: call.upstream.name().to_owned(),
             idle,
             last: Instant::now(),
+            handed_over: None,
             total: (call.until, total),
             sleep: Box::pin(tokio::time::sleep(idle)),
             events,
@@ -71,6 +75,9 @@ where
         if self.ended {
             return Poll::Ready(None);
         }
+        if let Some(since) = self.handed_over.take() {
+            self.last += since.elapsed();
+        }
         match self.events.poll_next_unpin(cx) {
             Poll::Ready(Some(Ok(event))) => {
                 let now = Instant::now();
@@ -80,6 +87,7 @@ where
                     Payload::Comment | Payload::Empty | Payload::Stray(_) => {}
                 }
                 let Some(error) = self.overdue(now) else {
+                    self.handed_over = Some(now);
                     return Poll::Ready(Some(Ok(event)));
                 };
                 self.ended = true;
@@ -123,5 +131,53 @@ where
                 }
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn timed(bytes: &'static str, idle: Duration) -> Timed<impl Stream<Item = TimedItem> + Unpin> {
+        let now = Instant::now();
+        let hour = Duration::from_secs(3600);
+        let body = futures_util::stream::iter([Ok(Bytes::from_static(bytes.as_bytes()))]);
+        Timed {
+            upstream: "u".into(),
+            idle,
+            last: now,
+            handed_over: None,
+            total: (now + hour, hour),
+            sleep: Box::pin(tokio::time::sleep(idle)),
+            events: sse::Events::new(body.chain(futures_util::stream::pending()), 1000),
+            drain_until: None,
+            ended: false,
+        }
+    }
+
+    type TimedItem = Result<Event, sse::Error<reqwest::Error>>;
+
+    #[tokio::test]
+    async fn the_time_that_a_client_takes_is_not_the_upstreams_silence() {
+        let idle = Duration::from_millis(50);
+        let mut events = timed("data: 1\n\n: ping\n\n: ping\n\n", idle);
+
+        assert!(events.next().await.unwrap().is_ok());
+        // The client reads nothing for longer than the upstream may be silent.
+        tokio::time::sleep(2 * idle).await;
+
+        assert!(events.next().await.unwrap().is_ok());
+        assert!(events.next().await.unwrap().is_ok());
+        let silence = events.next().await.unwrap().unwrap_err();
+        assert!(matches!(
+            silence,
+            Error::Timeout {
+                deadline: Deadline::Idle,
+                ..
+            }
+        ));
+        assert!(events.next().await.is_none());
     }
 }

@@ -25,6 +25,9 @@ use crate::{
 
 const LONG: Duration = Duration::from_secs(30);
 
+/// The setting that the other tests turn off.
+const CACHED: &str = "[search]\ncache_ttl = \"60s\"\n";
+
 fn cached(lighton: &Server) -> Arc<Cached<LightOn>> {
     let options = Options {
         timeout: LONG,
@@ -285,7 +288,7 @@ async fn what_was_searched_before_a_change_is_neither_kept_nor_joined_after_it()
 async fn the_answer_counts_the_searches_that_the_cache_answered() {
     let lighton = FakeLightOn::new().finds([result("Seven years.")]);
     let upstream = Server::new().always("/v1/chat/completions", says("Seven [1]."));
-    let gateway = Gateway::start(&lighton, &upstream, "").await;
+    let gateway = Gateway::start(&lighton, &upstream, CACHED).await;
 
     let first = gateway.ask(&question("How long?")).await.json();
     let second = gateway.ask(&question("How long?")).await.json();
@@ -300,7 +303,7 @@ async fn the_answer_counts_the_searches_that_the_cache_answered() {
 async fn changed_documents_are_searched_again_through_the_gateway() {
     let lighton = FakeLightOn::new().finds([result("a")]).finds([result("b")]);
     let upstream = Server::new().always("/v1/chat/completions", says("x"));
-    let gateway = Gateway::start(&lighton, &upstream, "").await;
+    let gateway = Gateway::start(&lighton, &upstream, CACHED).await;
 
     gateway.ask(&question("How long?")).await.json();
     gateway.app().documents_changed(WorkspaceId(42));

@@ -22,9 +22,14 @@ mod support {
     pub(crate) mod upstream;
 }
 
+mod program;
+
 mod cache;
+mod metrics;
 
 use serde_json::{Value, json};
+
+use program::Program;
 
 /// A chat request with `text` as its question.
 fn question(text: &str) -> Value {

@@ -234,6 +234,15 @@ async fn a_stream_that_falls_silent_is_closed_with_an_error() {
 }
 
 #[tokio::test]
+async fn a_request_that_takes_too_long_all_in_all_is_closed_with_an_error() {
+    let endless = sse_unfinished([chunk("a")]).repeat(format!("data: {}\n\n", chunk("b")));
+    for answer in broken(endless, "[timeouts]\ntotal = \"300ms\"\n").await {
+        answer.closing_error("upstream_error", "upstream_timeout");
+        assert!(answer.content().starts_with("ab"));
+    }
+}
+
+#[tokio::test]
 async fn comments_alone_do_not_keep_a_stream_alive() {
     let reply = sse_unfinished([chunk("a")]).repeat(": ping\n\n");
     for answer in broken(reply, "[timeouts]\nidle = \"100ms\"\n").await {

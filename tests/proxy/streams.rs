@@ -253,82 +253,70 @@ async fn outside_off_done_without_a_finish_gets_one() {
     }
 }
 
-/// Every place where a client can leave: the settings, what search does, what the upstream does, and what the client saw before it left.
-fn departures() -> Vec<(
-    &'static str,
-    &'static str,
-    Option<Reply>,
-    Option<Reply>,
-    &'static str,
-)> {
-    let speaking = || sse_unfinished([chunk("a")]).hang();
+/// A place where a client leaves.
+struct Departure {
+    settings: &'static str,
+    search: Option<Reply>,
+    upstream: Option<Reply>,
+    /// What the client saw before it left; empty: no head.
+    seen: &'static str,
+}
+
+/// Before the head, behind an early one and in mid-stream; while the search, the upstream's head and its stream are waited for.
+fn departures() -> Vec<Departure> {
+    let speaking = || Some(sse_unfinished([chunk("a")]).hang());
+    let silent = || Some(Reply::silence());
+    let of = |settings, search, upstream, seen| Departure {
+        settings,
+        search,
+        upstream,
+        seen,
+    };
     vec![
-        ("before the head", OFF, None, Some(Reply::silence()), ""),
-        (
-            "after an early commit",
-            OFF,
-            None,
-            Some(Reply::silence()),
-            ": ",
-        ),
-        ("in mid-stream", OFF, None, Some(speaking()), "\"a\""),
-        ("during the search", "", Some(Reply::silence()), None, ""),
-        (
-            "during a search behind the head",
-            "",
-            Some(Reply::silence()),
-            None,
-            ": ",
-        ),
-        (
-            "before the upstream's head",
-            "",
-            Some(found([])),
-            Some(Reply::silence()),
-            ": ",
-        ),
-        (
-            "in the middle of a grounded stream",
-            "",
-            Some(found([])),
-            Some(speaking()),
-            "\"a\"",
-        ),
+        of(OFF, None, silent(), ""),
+        of(OFF, None, silent(), ": "),
+        of(OFF, None, speaking(), "\"a\""),
+        of("", silent(), None, ""),
+        of("", silent(), None, ": "),
+        of("", Some(found([])), silent(), ": "),
+        of("", Some(found([])), speaking(), "\"a\""),
     ]
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_ends_the_upstream_request_and_the_search() {
-    for (when, settings, search, reply, seen) in departures() {
-        let (searching, asking) = (search.is_some(), reply.is_some());
-        let lighton = search
+    for departure in departures() {
+        let asking = departure.upstream.is_some();
+        let lighton = departure
+            .search
             .into_iter()
             .fold(FakeLightOn::new(), FakeLightOn::then);
-        let upstream = reply.into_iter().fold(Server::new(), Server::then);
-        let stream = if seen.is_empty() { QUIET } else { HASTY };
-        let gateway = Gateway::start(&lighton, &upstream, &format!("{settings}{stream}")).await;
+        let upstream = departure
+            .upstream
+            .into_iter()
+            .fold(Server::new(), Server::then);
+        let last: &Server = if asking { &upstream } else { &lighton };
+        let early = departure.seen.is_empty();
+        let settings = format!(
+            "{}{}",
+            departure.settings,
+            if early { QUIET } else { HASTY }
+        );
+        let gateway = Gateway::start(&lighton, &upstream, &settings).await;
 
-        if seen.is_empty() {
-            let request = gateway.chat(&asked()).send();
-            let waiting: &Server = if searching { &lighton } else { &upstream };
+        if early {
             tokio::select! {
-                answer = request => panic!("{when}: {answer:?}"),
-                _ = waiting.received(1) => {}
+                answer = gateway.chat(&asked()).send() => panic!("{answer:?}"),
+                _ = last.received(1) => {}
             }
         } else {
             let mut live = gateway.open(&asked()).await;
-            live.until(seen).await;
-            if asking {
-                upstream.received(1).await;
-            }
+            live.until(departure.seen).await;
+            last.received(1).await;
             drop(live);
         }
 
-        if asking {
-            upstream.closed().await;
-        } else {
-            lighton.closed().await;
-        }
+        last.closed().await;
     }
 }
 

@@ -33,6 +33,23 @@ async fn an_upload_is_searchable_at_once_while_its_status_moves_on_by_looks() {
 }
 
 #[tokio::test]
+async fn an_upload_that_finds_no_room_is_told_how_to_get_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let service = Service::with(|options| options.data = Some(data.clone())).await;
+    // Not a matter of permissions, which would not hold for root: a file where the folder was.
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::write(&data, "").unwrap();
+
+    let refused = service.upload("quokka.md", "The quokka smiles.").await;
+
+    assert_eq!(refused.status, 507);
+    assert_eq!(refused.body["error"], "insufficient_storage");
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert!(detail.contains("--data"), "{detail}");
+}
+
+#[tokio::test]
 async fn lists_move_the_status_on_too() {
     let service = Service::small().await;
     let id = service.upload("a.md", "Text").await.id();

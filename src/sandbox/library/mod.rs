@@ -69,6 +69,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// There is no folder for uploads: a root file system that is only read, as in a hardened container, has no temporary folder.
+    #[error("`{}` cannot be made for uploads", folder.display())]
+    NoRoom {
+        /// The folder.
+        folder: PathBuf,
+        /// What failed.
+        #[source]
+        source: io::Error,
+    },
     /// The folder of uploads cannot be used.
     #[error("the uploads cannot be kept")]
     Shelf(#[from] io::Error),
@@ -165,7 +174,10 @@ impl Library {
 
     /// Makes room for an upload.
     pub(crate) async fn receive(&self) -> Result<Incoming, Error> {
-        Ok(self.shelf.receive().await?)
+        self.shelf.receive().await.map_err(|source| Error::NoRoom {
+            folder: self.shelf.folder().to_owned(),
+            source,
+        })
     }
 
     /// Looks at every file, which moves their statuses on.

@@ -82,6 +82,11 @@ impl Shelf {
         fs::create_dir_all(self.files())
     }
 
+    /// Where everything of it is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Makes room for an upload.
     pub(crate) async fn receive(&self) -> io::Result<Incoming> {
         self.make_folders()?;

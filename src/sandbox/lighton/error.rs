@@ -82,6 +82,7 @@ impl Error {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Internal(library::Error::NoRoom { .. }) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -97,6 +98,7 @@ impl Error {
             Self::TooLarge(_) => "request_too_large",
             Self::UnsupportedMedia(_) => "unsupported_media_type",
             Self::Invalid(_) => "validation_error",
+            Self::Internal(library::Error::NoRoom { .. }) => "insufficient_storage",
             Self::Internal(_) => "internal_error",
         }
     }
@@ -117,6 +119,11 @@ impl Error {
                 format!("Unsupported media type \"{media}\" in request.")
             }
             Self::Invalid(_) => "One or more fields failed validation.".to_owned(),
+            Self::Internal(library::Error::NoRoom { .. }) => {
+                "This sandbox has no folder where it may write, so it keeps no uploads: give it one with \
+                 `--data`, or a temporary folder that can be written (`--tmpfs /tmp` in a container)."
+                    .to_owned()
+            }
             Self::Internal(_) => "Unexpected server error.".to_owned(),
         }
     }
