@@ -67,6 +67,9 @@ fn settings(
         [search]
         base_url = "http://{reached}"
         api_key = "sandbox"
+        # The guides upload without naming a workspace.
+        [files]
+        workspace_id = 1
         [upstreams.sandbox]
         base_url = "http://{reached}/v1"
         api_key = "sandbox"

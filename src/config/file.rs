@@ -292,6 +292,7 @@ pub(super) fn files(mut section: Section<'_>) -> Files {
         target: section
             .read("target", target)
             .unwrap_or(FilesTarget::LightOn),
+        workspace_id: section.read("workspace_id", workspace),
     };
     section.finish();
     files

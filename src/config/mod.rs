@@ -311,6 +311,8 @@ pub enum KeyScope {
 pub struct Files {
     /// The service.
     pub target: FilesTarget,
+    /// Where uploads go that name no workspace, where nothing else tells.
+    pub workspace_id: Option<WorkspaceId>,
 }
 
 /// The links in citations.

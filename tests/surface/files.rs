@@ -119,6 +119,7 @@ async fn a_file_goes_where_the_form_says_whatever_the_order_of_its_fields() {
 async fn a_workspace_can_be_left_out_where_there_is_only_one() {
     for (settings, header, key) in [
         ("[rag]\nworkspace_id = [42]".to_owned(), None, None),
+        ("[files]\nworkspace_id = 42".to_owned(), None, None),
         (narrow(), None, Some("narrow")),
         (String::new(), Some("42"), None),
     ] {

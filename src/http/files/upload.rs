@@ -198,7 +198,7 @@ impl Ahead {
     }
 }
 
-/// Where a file goes: what was said, else the only workspace of the defaults or of the scope. Paradigm takes files that name none.
+/// Where a file goes: what was said, else the only workspace of the defaults or of the scope, else the one for uploads. Paradigm takes files that name none.
 fn place(
     app: &App,
     principal: &Principal,
@@ -224,8 +224,11 @@ fn place(
     if let [only] = defaults.as_slice() {
         return Ok(Some(*only));
     }
+    let fallback = app.config.files.workspace_id;
+    let fallback = fallback.filter(|id| principal.scope.holds(Some(*id)));
     match &principal.scope {
         Scope::Only(ids) if ids.len() == 1 => Ok(ids.first().copied()),
+        _ if fallback.is_some() => Ok(fallback),
         Scope::Every if stores_in_paradigm(app) => Ok(None),
         Scope::Only(_) | Scope::Every => Err(missing(
             "workspace_id",
