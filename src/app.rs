@@ -10,17 +10,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::KeyRing,
-    config::{Config, SearchBackend, Timeouts},
+    config::{Config, FilesTarget, SearchBackend, Timeouts, WorkspaceId},
     rag::{Pipeline, links::Signer, tool::KeptTurns},
     retrieval::{
         Retriever,
+        cached::Cached,
         documents::DocumentStore,
-        lighton::{self, LightOn},
+        lighton::{self, LightOn, paradigm::Paradigm},
         local::{LocalFolder, folder::Progress},
         nowhere::Nowhere,
     },
+    telemetry::metrics::Metrics,
     upstream::{Catalog, Client},
 };
+
+/// Paces the requests to Paradigm's files. Its own limit is not public; LightOn's other API takes as many.
+const PARADIGM_REQUESTS_PER_MINUTE: u32 = 1000;
 
 /// The built parts, shared by all requests.
 pub struct App {
@@ -34,10 +39,16 @@ pub struct App {
     pub pipeline: Arc<Pipeline>,
     /// The documents behind citations.
     pub documents: Arc<dyn DocumentStore>,
+    /// Where `/v1/files` stores: the same, unless the operator chose another service.
+    pub files: Arc<dyn DocumentStore>,
+    /// What is kept of LightOn's answers; unset: nothing is.
+    pub cache: Option<Arc<Cached<LightOn>>>,
     /// Signs the links in citations.
     pub signer: Signer,
     /// Places for requests under way.
     pub places: Arc<Semaphore>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Ends the answers that are still open at the end of a drain.
     pub stop: CancellationToken,
     draining: AtomicBool,
@@ -60,13 +71,14 @@ pub enum BuildError {
 impl App {
     /// Builds the parts. With `backend = "local"` this reads the folder, which may take seconds.
     pub fn build(config: Config) -> Result<Self, BuildError> {
-        let (retriever, documents) = search(&config)?;
+        let search = search(&config)?;
+        let files = files(&config, &search.documents)?;
         let http = model_client(&config.timeouts).map_err(BuildError::Http)?;
         let client = Client::new(http, &config.timeouts, &config.limits);
         let catalog = Arc::new(Catalog::new(&config, client.clone()));
         let signer = Signer::new(&config.links).map_err(BuildError::Random)?;
         let pipeline = Pipeline {
-            retriever,
+            retriever: search.retriever,
             client,
             catalog: Arc::clone(&catalog),
             retry: config.retry.clone(),
@@ -77,18 +89,28 @@ impl App {
             keys: KeyRing::new(&config.keys),
             catalog,
             pipeline: Arc::new(pipeline),
-            documents,
+            documents: search.documents,
+            files,
+            cache: search.cache,
             signer,
-            places: Arc::new(Semaphore::new(
-                config
-                    .limits
-                    .concurrent_requests
-                    .min(Semaphore::MAX_PERMITS),
-            )),
+            places: Arc::new(Semaphore::new(places(&config))),
+            metrics: Arc::default(),
             stop: CancellationToken::new(),
             draining: AtomicBool::new(false),
             config,
         })
+    }
+
+    /// Notes that documents of `workspace` were created, changed or deleted: what was found before may be wrong now.
+    pub fn documents_changed(&self, workspace: WorkspaceId) {
+        if let Some(cache) = &self.cache {
+            cache.invalidate(workspace);
+        }
+    }
+
+    /// How many requests hold a place.
+    pub fn in_flight(&self) -> usize {
+        places(&self.config).saturating_sub(self.places.available_permits())
     }
 
     /// Notes that the process is on its way out.
@@ -102,14 +124,29 @@ impl App {
     }
 }
 
-type Search = (Arc<dyn Retriever>, Arc<dyn DocumentStore>);
+/// How many requests may be under way.
+fn places(config: &Config) -> usize {
+    let limit = config.limits.concurrent_requests;
+    limit.min(Semaphore::MAX_PERMITS)
+}
+
+/// What finds passages and documents.
+struct Search {
+    retriever: Arc<dyn Retriever>,
+    documents: Arc<dyn DocumentStore>,
+    cache: Option<Arc<Cached<LightOn>>>,
+}
 
 fn search(config: &Config) -> Result<Search, BuildError> {
     let timeout = config.search.timeout;
     match &config.search.backend {
         SearchBackend::LightOn { api_key: None, .. } => {
             let nowhere = Arc::new(Nowhere);
-            Ok((Arc::clone(&nowhere) as Arc<dyn Retriever>, nowhere))
+            Ok(Search {
+                retriever: Arc::clone(&nowhere) as _,
+                documents: nowhere,
+                cache: None,
+            })
         }
         SearchBackend::LightOn {
             base_url,
@@ -125,16 +162,53 @@ fn search(config: &Config) -> Result<Search, BuildError> {
             };
             let client =
                 Arc::new(LightOn::new(http, base_url, key.clone(), options).map_err(failed)?);
-            Ok((Arc::clone(&client) as Arc<dyn Retriever>, client))
+            let cached = |settings| Arc::new(Cached::new(Arc::clone(&client), settings));
+            let cache = config.search.cache.map(cached);
+            let retriever: Arc<dyn Retriever> = match &cache {
+                Some(cache) => Arc::clone(cache) as _,
+                None => Arc::clone(&client) as _,
+            };
+            Ok(Search {
+                retriever,
+                documents: client,
+                cache,
+            })
         }
         SearchBackend::Local { documents } => {
             let folder = Arc::new(
                 LocalFolder::open(documents, timeout, report)
                     .map_err(|error| BuildError::Search(error.to_string()))?,
             );
-            Ok((Arc::clone(&folder) as Arc<dyn Retriever>, folder))
+            Ok(Search {
+                retriever: Arc::clone(&folder) as _,
+                documents: folder,
+                cache: None,
+            })
         }
     }
+}
+
+/// Where files go. A folder is its own store, and read only.
+fn files(
+    config: &Config,
+    documents: &Arc<dyn DocumentStore>,
+) -> Result<Arc<dyn DocumentStore>, BuildError> {
+    let local = matches!(config.search.backend, SearchBackend::Local { .. });
+    if local || config.files.target == FilesTarget::LightOn {
+        return Ok(Arc::clone(documents));
+    }
+    let failed = |error: crate::retrieval::Error| BuildError::Search(error.to_string());
+    let (base_url, key) = config.paradigm().ok_or_else(|| {
+        BuildError::Search("`files.target` names an upstream that is not there".to_owned())
+    })?;
+    let http = lighton::http_client(config.timeouts.connect).map_err(failed)?;
+    let options = lighton::Options {
+        timeout: config.search.timeout,
+        requests_per_minute: PARADIGM_REQUESTS_PER_MINUTE,
+        retry: config.retry.clone(),
+    };
+    let store = Paradigm::new(http, base_url, key.clone(), options).map_err(failed)?;
+    Ok(Arc::new(store))
 }
 
 /// Tells how the reading of the folder goes: what was skipped, and what is searched in the end.
@@ -153,6 +227,8 @@ fn model_client(timeouts: &Timeouts) -> Result<reqwest::Client, reqwest::Error> 
     reqwest::Client::builder()
         .user_agent(concat!("groundwire/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
+        // Only the configured neighbours are spoken to, whatever proxy the environment names.
+        .no_proxy()
         .connect_timeout(timeouts.connect)
         .tcp_nodelay(true)
         .pool_idle_timeout(std::time::Duration::from_secs(60))

@@ -105,6 +105,21 @@ pub(super) struct Models {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Upload {
+    /// Documents, or folders of them with everything below
+    #[arg(value_name = "FILES", required = true)]
+    pub(super) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+    /// The workspace they go to, by its number [default: the only one that the key or the configuration names]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(super) workspace: Option<i64>,
+    /// Wait until search finds them
+    #[arg(long)]
+    pub(super) wait: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Check {
     #[command(flatten)]
     pub(super) source: Source,

@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use reqwest::{Client, RequestBuilder, Response};
+use reqwest::{Client, RequestBuilder, Response, multipart::Form};
 use serde_json::Value;
 use url::{Host, Url};
 
@@ -124,6 +124,19 @@ impl Gateway {
         self.send(request.json(body)).await
     }
 
+    /// Stores a file, given as a form.
+    pub(super) async fn upload(&self, form: Form) -> Result<Value, Failure> {
+        let request = self.http.post(self.base.join("/v1/files")).multipart(form);
+        self.json(request).await
+    }
+
+    /// What is known of a stored file.
+    pub(super) async fn file(&self, id: &str) -> Result<Value, Failure> {
+        let path = format!("/v1/files/{id}");
+        let request = self.http.get(self.base.join(&path)).timeout(LISTING);
+        self.json(request).await
+    }
+
     /// What to say where an answer is not what a gateway answers.
     pub(super) fn stranger(&self) -> Failure {
         Failure::Running(format!(
@@ -135,6 +148,15 @@ impl Gateway {
     /// What to say where an answer broke off.
     pub(super) fn broken(&self, error: &dyn std::error::Error) -> Failure {
         Failure::Running(format!("the answer broke off: {}", innermost(error)))
+    }
+
+    async fn json(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        let response = self.send(request).await?;
+        let body = response
+            .bytes()
+            .await
+            .map_err(|error| self.broken(&error))?;
+        serde_json::from_slice(&body).map_err(|_| self.stranger())
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {

@@ -13,13 +13,14 @@ mod search;
 mod serve;
 mod server;
 mod terminal;
+mod upload;
 
 use std::{net::SocketAddr, path::Path, process::ExitCode};
 
 use anstyle::{AnsiColor, Style};
 use clap::{Parser, Subcommand};
 
-use self::arguments::{Ask, Check, Health, Models, NewKey, Sandbox, Search, Serve, Source};
+use self::arguments::{Ask, Check, Health, Models, NewKey, Sandbox, Search, Serve, Source, Upload};
 use crate::{
     config::{Config, Environment, Loaded, Overrides, Problems, Purpose},
     telemetry,
@@ -63,6 +64,9 @@ enum Command {
     /// List what a client can name as `model`
     #[command(after_help = MODELS_HELP)]
     Models(Models),
+    /// Put documents where search finds them
+    #[command(after_help = UPLOAD_HELP)]
+    Upload(Upload),
     /// Read the configuration and print every problem at once
     #[command(after_help = CHECK_HELP)]
     Check(Check),
@@ -107,6 +111,13 @@ On a terminal it prints a table, elsewhere one name a line.
 Examples:
   groundwire models
   groundwire models --url https://ai.example --json | jq '.data[0]'";
+
+const UPLOAD_HELP: &str = "\
+It prints one line for each file that was stored: its id, its state and its path. What failed is told in the end, with exit code 1.
+
+Examples:
+  groundwire upload --wait handbook.pdf
+  groundwire upload --workspace 42 contracts/ notes/*.md";
 
 const CHECK_HELP: &str = "\
 Examples:
@@ -153,6 +164,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Ask(args) => ask::run(args, &env).await,
         Command::Search(args) => search::run(args, &env).await,
         Command::Models(args) => models::run(args, &env).await,
+        Command::Upload(args) => upload::run(args, &env).await,
         Command::Check(args) => check::run(args, &env).await,
         Command::Key(args) => key::run(&args),
         Command::Health(args) => health::run(args, &env).await,
@@ -189,8 +201,8 @@ fn load(
     })
 }
 
-fn start_log(config: &Config) {
-    telemetry::start(&config.log);
+fn start_log(config: &Config) -> telemetry::Running {
+    telemetry::start(&config.log)
 }
 
 /// Tells something that the reader should know but that stops nothing.

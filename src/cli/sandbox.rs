@@ -34,7 +34,7 @@ pub(super) async fn run(args: Sandbox, env: &Environment) -> Result<(), Failure>
     })?;
 
     let config = settings(services.addr, args.listen, env)?;
-    start_log(&config);
+    let _log = start_log(&config);
     let documents = if named {
         "your folder"
     } else {

@@ -25,7 +25,7 @@ pub(super) async fn run(args: Search, env: &Environment) -> Result<(), Failure> 
         return Err(Failure::Usage("the query is empty".to_owned()));
     }
     let config = load(&args.source, None, Purpose::Search, env)?.config;
-    start_quiet_log(&config);
+    let _log = start_quiet_log(&config);
     let query = query(text, args.place, &config.rag);
     let min_relevance = config.rag.min_relevance;
 
@@ -56,11 +56,12 @@ pub(super) async fn run(args: Search, env: &Environment) -> Result<(), Failure> 
 }
 
 /// Notes of everyday business would stand between a person and the passages.
-fn start_quiet_log(config: &Config) {
+fn start_quiet_log(config: &Config) -> telemetry::Running {
     telemetry::start(&Log {
         format: config.log.format,
         level: "warn".to_owned(),
-    });
+        sources: false,
+    })
 }
 
 /// The query that a request without settings of its own would make.

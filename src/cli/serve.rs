@@ -15,7 +15,7 @@ use crate::{
 /// Runs the gateway until it is told to stop.
 pub(super) async fn run(args: Serve, env: &Environment) -> Result<(), Failure> {
     let loaded = load(&args.source, args.listen, Purpose::Serve, env)?;
-    start_log(&loaded.config);
+    let _log = start_log(&loaded.config);
     match &loaded.file {
         Some(file) => terminal::talk(&format!("configuration from {}", file.display())),
         None => terminal::talk("configuration from the environment alone"),

@@ -140,6 +140,50 @@ words! {
 }
 
 words! {
+    /// Where `/v1/files` stores.
+    FilesTarget {
+        /// LightOn's files API, version 3, where search finds them.
+        LightOn = "lighton",
+        /// The files API of the upstream `paradigm`, version 2.
+        Paradigm = "paradigm",
+    }
+}
+
+words! {
+    /// A wire difference of a provider that the gateway evens out.
+    Quirk {
+        /// Several system messages, or one that stands later, become the first message.
+        MergeSystem = "merge_system",
+        /// The system message goes to the head of the first user message.
+        SystemAsUser = "system_as_user",
+        /// The role `developer` becomes `system`.
+        DeveloperAsSystem = "developer_as_system",
+        /// `max_completion_tokens` is sent as `max_tokens`.
+        UseMaxTokens = "use_max_tokens",
+        /// `max_tokens` is sent as `max_completion_tokens`.
+        UseMaxCompletionTokens = "use_max_completion_tokens",
+        /// An assistant's content that is null or missing is sent as an empty text.
+        EmptyAssistantContent = "empty_assistant_content",
+        /// An assistant's empty content beside tool calls is sent as null.
+        NullAssistantContent = "null_assistant_content",
+        /// An empty list of tools is left out, and what refers to it.
+        DropEmptyTools = "drop_empty_tools",
+        /// `stream_options` is left out.
+        NoStreamOptions = "no_stream_options",
+        /// `stop` is sent as a list.
+        StopAsList = "stop_as_list",
+        /// Thinking in earlier answers is left out.
+        StripReasoning = "strip_reasoning",
+        /// The assistant speaks between a tool's result and the user, and users' messages in a row become one.
+        MistralOrder = "mistral_order",
+        /// Ids of tool calls are nine letters and digits.
+        MistralToolIds = "mistral_tool_ids",
+        /// A body of more than 2 MB is refused before it is sent.
+        BodyLimit2Mb = "body_limit_2mb",
+    }
+}
+
+words! {
     /// The form of the log.
     LogFormat {
         /// Lines for people.

@@ -8,9 +8,9 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::{
-    AllowOverrides, Citations, HeartbeatKind, InjectAs, Limits, Links, Log, LogFormat, Mode,
-    OnNoResults, OnSearchError, Problem, QueryFrom, REQUEST_KEYS, Rag, RagLayer, RelevanceScoring,
-    Retry, SearchMode, Secret, SkipRule, Sources, Stream, Timeouts,
+    AllowOverrides, Citations, Files, FilesTarget, HeartbeatKind, InjectAs, Limits, Links, Log,
+    LogFormat, Mode, OnNoResults, OnSearchError, Problem, QueryFrom, REQUEST_KEYS, Rag, RagLayer,
+    RelevanceScoring, Retry, SearchCache, SearchMode, Secret, SkipRule, Sources, Stream, Timeouts,
     document::Value,
     given::{Given, unknown_word},
     problem::Fault,
@@ -33,6 +33,7 @@ pub(super) struct Search {
     pub(super) api_key: Option<Result<Secret, Problem>>,
     pub(super) timeout: Duration,
     pub(super) requests_per_minute: u32,
+    pub(super) cache: Option<SearchCache>,
     pub(super) documents: PathBuf,
 }
 
@@ -51,6 +52,7 @@ pub(super) fn search(mut section: Section<'_>) -> Search {
         requests_per_minute: section
             .read("requests_per_minute", number(1..=1_000_000))
             .unwrap_or(1000),
+        cache: search_cache(&mut section),
         documents: section
             .read("documents", name)
             .unwrap_or_else(|| "documents".to_owned())
@@ -58,6 +60,16 @@ pub(super) fn search(mut section: Section<'_>) -> Search {
     };
     section.finish();
     search
+}
+
+fn search_cache(section: &mut Section<'_>) -> Option<SearchCache> {
+    let ttl = section
+        .read("cache_ttl", duration_or_none)
+        .unwrap_or(seconds(60));
+    let entries = section
+        .read("cache_entries", number(1..=10_000_000))
+        .unwrap_or(10_000);
+    (!ttl.is_zero()).then_some(SearchCache { ttl, entries })
 }
 
 fn search_key(given: &Given) -> Result<Secret, Fault> {
@@ -224,6 +236,10 @@ pub(super) fn stream(mut section: Section<'_>) -> Stream {
 pub(super) fn limits(mut section: Section<'_>) -> Limits {
     let limits = Limits {
         request_body_bytes: section.read("request_body", size).unwrap_or(20_000_000),
+        file_bytes: section
+            .read("file", size)
+            .and_then(|bytes| u64::try_from(bytes).ok())
+            .unwrap_or(512_000_000),
         event_bytes: section.read("event", size).unwrap_or(1_000_000),
         concurrent_requests: section
             .read("concurrent_requests", number(1..=1_000_000))
@@ -270,6 +286,17 @@ pub(super) fn retry(mut section: Section<'_>) -> Retry {
     retry
 }
 
+pub(super) fn files(mut section: Section<'_>) -> Files {
+    let target = word(FilesTarget::WORDS, FilesTarget::from_word);
+    let files = Files {
+        target: section
+            .read("target", target)
+            .unwrap_or(FilesTarget::LightOn),
+    };
+    section.finish();
+    files
+}
+
 pub(super) fn links(mut section: Section<'_>) -> Links {
     let links = Links {
         secret: section
@@ -290,6 +317,7 @@ pub(super) fn log(mut section: Section<'_>) -> Log {
         level: section
             .read("level", log_level)
             .unwrap_or_else(|| "info".to_owned()),
+        sources: section.read("sources", flag).unwrap_or(false),
     };
     section.finish();
     log

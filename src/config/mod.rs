@@ -29,8 +29,8 @@ use url::Url;
 
 pub use self::{
     choices::{
-        HeartbeatKind, InjectAs, LogFormat, Mode, OnNoResults, OnSearchError, QueryFrom,
-        RelevanceScoring, SearchMode, SkipRule, Sources,
+        FilesTarget, HeartbeatKind, InjectAs, LogFormat, Mode, OnNoResults, OnSearchError,
+        QueryFrom, Quirk, RelevanceScoring, SearchMode, SkipRule, Sources,
     },
     environment::Environment,
     presets::{PRESETS, Preset, QUIRKS},
@@ -70,10 +70,26 @@ pub struct Config {
     pub models: Vec<Model>,
     /// Who may ask; empty: nobody is asked for a key.
     pub keys: Vec<Key>,
+    /// Where `/v1/files` stores.
+    pub files: Files,
     /// The links in citations.
     pub links: Links,
     /// What the log looks like.
     pub log: Log,
+}
+
+impl Config {
+    /// Address and key of the upstream that `files.target = "paradigm"` means.
+    pub fn paradigm(&self) -> Option<(&Url, &Secret)> {
+        let upstream = self
+            .upstreams
+            .iter()
+            .find(|upstream| upstream.name == resolve::PARADIGM)?;
+        match &upstream.api_key {
+            ApiKey::Fixed(key) => Some((&upstream.base_url, key)),
+            ApiKey::Client | ApiKey::None => None,
+        }
+    }
 }
 
 /// A number that names a workspace of LightOn's.
@@ -121,16 +137,27 @@ pub enum AllowOverrides {
 }
 
 /// Where passages come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
     /// Which retriever answers.
     pub backend: SearchBackend,
     /// How long one search may take, waiting for its turn included.
     pub timeout: Duration,
+    /// Whether LightOn's answers are kept for equal searches; `None`: never.
+    pub cache: Option<SearchCache>,
+}
+
+/// How the answers of searches are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SearchCache {
+    /// For how long each.
+    pub ttl: Duration,
+    /// How many at most.
+    pub entries: u64,
 }
 
 /// The retriever and what it alone needs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SearchBackend {
     /// LightOn's search API.
     LightOn {
@@ -164,6 +191,8 @@ pub struct Stream {
 pub struct Limits {
     /// A request's body, in bytes.
     pub request_body_bytes: usize,
+    /// A file that is uploaded, in bytes.
+    pub file_bytes: u64,
     /// One SSE event from an upstream, in bytes.
     pub event_bytes: usize,
     /// Requests under way at once; beyond it 503.
@@ -212,7 +241,7 @@ pub struct Upstream {
     /// Headers added to each request.
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// Names of wire differences to even out.
-    pub quirks: Vec<String>,
+    pub quirks: Vec<Quirk>,
     /// Tokens that a conversation and its answer may take; unset: what its `/models` says.
     pub context_window: Option<u32>,
     /// Which of the built-in presets it started from, if any.
@@ -277,6 +306,13 @@ pub enum KeyScope {
     Only(BTreeSet<WorkspaceId>),
 }
 
+/// Where `/v1/files` stores.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// The service.
+    pub target: FilesTarget,
+}
+
 /// The links in citations.
 #[derive(Debug, Clone)]
 pub struct Links {
@@ -293,4 +329,6 @@ pub struct Log {
     pub format: LogFormat,
     /// A level (`info`) or a filter (`info,groundwire=debug`).
     pub level: String,
+    /// Whether the line of a request names the files and chunks that the model was given.
+    pub sources: bool,
 }

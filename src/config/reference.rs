@@ -112,3 +112,13 @@ fn the_values_of_the_reference_are_the_defaults() {
 
     assert_eq!(format!("{reference:#?}"), format!("{defaults:#?}"));
 }
+
+#[test]
+fn the_reference_explains_every_quirk() {
+    for quirk in super::QUIRKS {
+        assert!(
+            REFERENCE.contains(&format!("{quirk}: ")) || REFERENCE.contains(&format!("{quirk}, ")),
+            "{quirk}"
+        );
+    }
+}

@@ -6,16 +6,19 @@ use std::{
 };
 
 use super::{
-    AllowOverrides, Config, Environment, Key, Mode, Model, Problem, Problems, Rag, Search,
-    SearchBackend,
+    AllowOverrides, ApiKey, Config, Environment, FilesTarget, Key, Mode, Model, Problem, Problems,
+    Rag, Search, SearchBackend,
     document::{self, Table},
     file, keys,
     models::{self, Names},
     reading::Reading,
     section::Section,
-    upstreams::{self, TurnedOn},
+    upstreams::{self, TurnedOn, Upstreams},
     values::{address, flag, listen, optional_text, text},
 };
+
+/// The upstream whose files API `target = "paradigm"` means.
+pub(super) const PARADIGM: &str = "paradigm";
 
 /// Where the file is when nobody says.
 const DEFAULT_FILE: &str = "config/groundwire.toml";
@@ -152,6 +155,7 @@ pub(super) fn read(
     let limits = file::limits(root.section("limits"));
     let timeouts = file::timeouts(root.section("timeouts"));
     let retry = file::retry(root.section("retry"));
+    let files = file::files(root.section("files"));
     let links = file::links(root.section("links"));
     let log = file::log(root.section("log"));
 
@@ -189,6 +193,9 @@ pub(super) fn read(
     {
         root.fault("default_upstream", fault.wrong, fault.remedy);
     }
+    if files.target == FilesTarget::Paradigm && !search.is_local {
+        check_paradigm(&root, &upstreams);
+    }
     if overrides.purpose == Purpose::Serve {
         if upstreams.names.is_empty() {
             upstreams::none_is_on(&root, turned_on);
@@ -217,9 +224,33 @@ pub(super) fn read(
         upstreams: upstreams.right,
         models,
         keys,
+        files,
         links,
         log,
     })
+}
+
+/// Files go to Paradigm with the upstream's own key: there must be such an upstream, and such a key.
+fn check_paradigm(root: &Section<'_>, upstreams: &Upstreams) {
+    let known = upstreams.names.iter().any(|name| name == PARADIGM);
+    let right = upstreams
+        .right
+        .iter()
+        .find(|upstream| upstream.name == PARADIGM);
+    let keyed = right.is_none_or(|upstream| matches!(upstream.api_key, ApiKey::Fixed(_)));
+    if !known {
+        root.fault(
+            "files.target",
+            "no upstream is called `paradigm`",
+            "write `[upstreams.paradigm]`, or `target = \"lighton\"`",
+        );
+    } else if !keyed {
+        root.fault(
+            "files.target",
+            "the upstream `paradigm` has no key of its own to store files with",
+            "write its `api_key`, or `target = \"lighton\"`",
+        );
+    }
 }
 
 /// Refuses a gateway that strangers can use without a key.
@@ -261,7 +292,7 @@ fn backend(
     searches: bool,
     env: &Environment,
 ) -> Option<Search> {
-    let timeout = search.timeout;
+    let (timeout, cache) = (search.timeout, search.cache);
     if search.is_local {
         if searches && !search.documents.is_dir() {
             root.fault(
@@ -275,6 +306,7 @@ fn backend(
                 documents: search.documents,
             },
             timeout,
+            cache,
         });
     }
     let from_variable = || {
@@ -306,5 +338,9 @@ fn backend(
         api_key,
         requests_per_minute: search.requests_per_minute,
     };
-    Some(Search { backend, timeout })
+    Some(Search {
+        backend,
+        timeout,
+        cache,
+    })
 }

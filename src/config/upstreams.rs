@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::{
-    ApiKey, Environment, PRESETS, Preset, QUIRKS, Upstream,
+    ApiKey, Environment, PRESETS, Preset, QUIRKS, Quirk, Upstream,
     document::Table,
     file::{secret, secret_in},
     given::Given,
@@ -135,8 +135,7 @@ fn upstream(name: &str, mut section: Section<'_>, env: &Environment) -> Option<U
             "leave it out to ask the upstream's own /models",
         ),
     );
-    let quirk = |word: &str| QUIRKS.iter().find(|quirk| **quirk == word).copied();
-    let own_quirks = section.read("quirks", list(word(QUIRKS, quirk)));
+    let own_quirks = section.read("quirks", list(word(QUIRKS, Quirk::from_word)));
     let quirks = own_quirks.unwrap_or_else(|| {
         preset
             .map(|preset| preset.quirks.to_vec())
@@ -151,7 +150,7 @@ fn upstream(name: &str, mut section: Section<'_>, env: &Environment) -> Option<U
         api_key: api_key?,
         models: own_models,
         headers,
-        quirks: quirks.into_iter().map(str::to_owned).collect(),
+        quirks,
         context_window,
         preset: preset.map(|preset| preset.name),
     })

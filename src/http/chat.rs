@@ -9,13 +9,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     error::{self, ApiError, Told},
     extract::{json_body, own_address},
-    middleware::{access_log::Notes, auth::bearer},
+    middleware::access_log::Notes,
     stream::{Frameless, StreamBody},
     stream_headers,
 };
@@ -23,13 +23,14 @@ use crate::{
     access::{Principal, Scope},
     app::App,
     config::{ApiKey, Mode, Rag},
-    openai::{ChatRequest, chunk::Family},
+    openai::{ChatRequest, Json},
     rag::{
-        self, Answer, Job, Meta, Progress,
+        self, Answer, Job, Meta,
+        completion::Endpoint,
         settings::{self, RagOptions},
         tool,
     },
-    upstream::{Resolved, catalog::Allowed, headers},
+    upstream::{Resolved, Upstream, catalog::Allowed, headers},
 };
 
 /// Answers a chat request.
@@ -43,32 +44,60 @@ pub(super) async fn create(
     let (head, body) = request.into_parts();
     let body = json_body(&head.headers, body, app.config.limits.request_body_bytes).await?;
     let mut request = ChatRequest::parse(body)?;
-    let options = RagOptions::read(request.remove("rag").as_ref(), &head.headers)?;
+    let asked = Asked {
+        rag: request.remove("rag"),
+        request,
+        endpoint: Endpoint::Chat,
+        arrived,
+    };
+    let job = job(&app, &principal, &head, asked).await?;
+    answer(&app, job, arrived, &notes).await
+}
+
+/// What a handler read of a request.
+pub(super) struct Asked {
+    /// Its `rag`.
+    pub(super) rag: Option<Json>,
+    /// The conversation, without `rag`.
+    pub(super) request: ChatRequest,
+    /// Where it was asked.
+    pub(super) endpoint: Endpoint,
+    /// When.
+    pub(super) arrived: Instant,
+}
+
+/// Decides who may ask for what: the settings, the scope and the place of the model.
+pub(super) async fn job(
+    app: &App,
+    principal: &Principal,
+    head: &Parts,
+    asked: Asked,
+) -> Result<Job, ApiError> {
+    let options = RagOptions::read(asked.rag.as_ref(), &head.headers)?;
     let allowed = principal
         .allow_overrides
         .as_ref()
         .unwrap_or(&app.config.allow_overrides);
     options.allowed(allowed)?;
 
-    let reach = Allowed {
-        models: principal.models.as_deref(),
-        upstreams: principal.upstreams.as_deref(),
-    };
-    let resolved = app.catalog.resolve(&request.model, reach).await?;
+    let resolved = app
+        .catalog
+        .resolve(&asked.request.model, principal_reach(principal))
+        .await?;
     let settings = settings::settings(
         &app.config.rag,
         &[&principal.rag, &resolved.route.rag],
         &options,
     );
-    let scope = scope(&app.config.rag, &principal, &resolved, &options)?;
-    let authorization = client_authorization(&app, &head.headers)?;
+    let scope = scope(&app.config.rag, principal, &resolved, &options)?;
+    let authorization = client_authorization(app, &resolved.route.upstream, &head.headers)?;
     let base = match &app.config.public_url {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
         None => own_address(&head.headers, &head.uri),
     };
-    let progress = Arc::new(Progress::default());
-    let job = Job {
-        request,
+    Ok(Job {
+        request: asked.request,
+        endpoint: asked.endpoint,
         settings,
         options,
         tenant: principal.name.clone(),
@@ -77,9 +106,26 @@ pub(super) async fn create(
         headers: headers::to_upstream(&head.headers),
         authorization,
         base,
-        until: arrived + app.config.timeouts.total,
-        progress: Arc::clone(&progress),
-    };
+        until: asked.arrived + app.config.timeouts.total,
+        progress: Arc::default(),
+    })
+}
+
+/// What a caller's key may name.
+pub(super) fn principal_reach(principal: &Principal) -> Allowed<'_> {
+    Allowed {
+        models: principal.models.as_deref(),
+        upstreams: principal.upstreams.as_deref(),
+    }
+}
+
+/// Answers a job, whole or streamed.
+pub(super) async fn answer(
+    app: &Arc<App>,
+    job: Job,
+    arrived: Instant,
+    notes: &Notes,
+) -> Result<Response, ApiError> {
     let mode = job.mode();
     if mode == Mode::Tool {
         tool::check(&job.request)?;
@@ -89,19 +135,10 @@ pub(super) async fn create(
         &job.request.model,
         mode.word(),
     );
-    answer(&app, job, mode, arrived, &notes).await
-}
-
-async fn answer(
-    app: &Arc<App>,
-    job: Job,
-    mode: Mode,
-    arrived: Instant,
-    notes: &Notes,
-) -> Result<Response, ApiError> {
+    notes.count_in(&job.progress.tally);
     let frame = Frameless {
         stop: app.stop.clone(),
-        family: Family::Chat,
+        family: job.endpoint.family(),
         model: job.request.model.clone(),
         progress: Arc::clone(&job.progress),
         ending: Arc::clone(&notes.ending),
@@ -149,13 +186,16 @@ async fn answer(
                 streaming(StreamBody::speaking(pieces, &app.config.stream, frame)),
             ))
         }
-        Err(failed) => {
-            let cause = Told::of(&failed);
-            let answer = ApiError::from(failed);
-            error::log(&cause, &answer);
-            Err(answer)
-        }
+        Err(failed) => Err(error_of(failed)),
     }
+}
+
+/// Logs a failure once, where it becomes an answer.
+pub(super) fn error_of(failed: rag::Error) -> ApiError {
+    let cause = Told::of(&failed);
+    let answer = ApiError::from(failed);
+    error::log(&cause, &answer);
+    answer
 }
 
 fn streaming(body: StreamBody) -> Response {
@@ -164,7 +204,8 @@ fn streaming(body: StreamBody) -> Response {
     response
 }
 
-fn respond(meta: Meta, mode: Mode, mut response: Response) -> Response {
+/// The head of an answer: what the upstream said that crosses, and what the gateway adds.
+pub(super) fn respond(meta: Meta, mode: Mode, mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.extend(meta.headers);
     let told = [
@@ -222,21 +263,27 @@ fn scope(
     })
 }
 
-/// The caller's own `Authorization`, where an upstream wants it. A key of the gateway's is never passed on.
-fn client_authorization(app: &App, headers: &HeaderMap) -> Result<Option<HeaderValue>, ApiError> {
-    let wanted = app
-        .catalog
-        .upstreams()
-        .iter()
-        .any(|upstream| matches!(upstream.settings.api_key, ApiKey::Client));
-    let Some(authorization) = headers.get(header::AUTHORIZATION).filter(|_| wanted) else {
+/// The caller's own `Authorization`, where the upstream wants it. A key of the gateway's is never passed on.
+pub(super) fn client_authorization(
+    app: &App,
+    upstream: &Upstream,
+    headers: &HeaderMap,
+) -> Result<Option<HeaderValue>, ApiError> {
+    if !matches!(upstream.settings.api_key, ApiKey::Client) {
+        return Ok(None);
+    }
+    let Some(authorization) = headers.get(header::AUTHORIZATION) else {
         return Ok(None);
     };
-    let ours = bearer(headers).is_some_and(|token| app.keys.find(token).is_some());
-    if ours && headers.contains_key("api-key") {
+    // With or without a scheme before it: some clients write the bare key.
+    let is_ours = authorization.to_str().is_ok_and(|text| {
+        text.split_whitespace()
+            .any(|word| app.keys.find(word).is_some())
+    });
+    if is_ours {
         return Err(ApiError::unauthorized(
             "`Authorization` holds a key of this gateway, which is not passed on; put the model provider's key there and the gateway's into `api-key`",
         ));
     }
-    Ok((!ours).then(|| authorization.clone()))
+    Ok(Some(authorization.clone()))
 }

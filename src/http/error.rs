@@ -216,6 +216,12 @@ impl From<rag::Error> for ApiError {
             rag::Error::Search(error) => error.into(),
             rag::Error::Upstream(error) => error.into(),
             rag::Error::Exhausted(error) => Self::from(error).no_retry(),
+            rag::Error::NoAnswer { .. } => Self::upstream(
+                StatusCode::BAD_GATEWAY,
+                "upstream_invalid_response",
+                "the model kept calling tools or said nothing when it was asked to answer; ask in other words, or use another model",
+            )
+            .no_retry(),
         }
     }
 }

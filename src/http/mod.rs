@@ -1,20 +1,28 @@
 //! The edge: every route and the whole layer stack, on one screen.
 
 mod chat;
+mod completions;
+mod embeddings;
 pub mod error;
 mod extract;
+mod files;
+mod form;
 mod health;
+mod metrics;
 mod middleware;
 mod models;
+mod paging;
 mod sources;
 mod stream;
+mod vector_stores;
 
 use std::{any::Any, sync::Arc};
 
 use arc_swap::ArcSwap;
 use axum::{
     Router,
-    extract::Request,
+    extract::{DefaultBodyLimit, Request},
+    handler::Handler,
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -23,7 +31,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::error::ApiError;
-use crate::app::App;
+use crate::{app::App, openai::Json};
 
 /// The parts in force: a reload swaps them whole, and a request keeps those it began with.
 pub type Parts = Arc<ArcSwap<App>>;
@@ -33,8 +41,28 @@ pub fn router(parts: Parts) -> Router {
     // What asks for a key: everything but the routes below.
     let guarded = Router::new()
         .route("/v1/chat/completions", post(chat::create))
+        .route("/v1/completions", post(completions::create))
+        .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
+        .route(
+            "/v1/files",
+            // A file has a limit of its own, which its form keeps.
+            get(files::list).post(files::create.layer(DefaultBodyLimit::disable())),
+        )
+        .route("/v1/files/{id}", get(files::retrieve).delete(files::delete))
+        .route("/v1/files/{id}/content", get(files::content))
+        .route(
+            "/v1/vector_stores",
+            get(vector_stores::list).post(vector_stores::write),
+        )
+        .route(
+            "/v1/vector_stores/{id}",
+            get(vector_stores::retrieve)
+                .post(vector_stores::write)
+                .delete(vector_stores::write),
+        )
+        .route("/v1/vector_stores/{id}/search", post(vector_stores::search))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(
@@ -45,6 +73,7 @@ pub fn router(parts: Parts) -> Router {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::tell))
         // Asks for a key unless the link is signed, so it decides itself.
         .route("/sources/{file_id}", get(sources::open))
         .method_not_allowed_fallback(wrong_method)
@@ -61,7 +90,7 @@ pub fn router(parts: Parts) -> Router {
 
 async fn unknown_path(request: Request) -> ApiError {
     let path: String = request.uri().path().chars().take(200).collect();
-    if path.trim_end_matches('/') == "/v1/responses" {
+    if path == "/v1/responses" || path.starts_with("/v1/responses/") {
         return ApiError::not_found(
             "`/v1/responses` is not here yet; use `POST /v1/chat/completions`, which every OpenAI SDK has",
         );
@@ -93,6 +122,20 @@ async fn wrong_method(request: Request) -> ApiError {
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request panicked; this is a bug of the gateway");
     ApiError::internal().into_response()
+}
+
+/// 200 with a JSON body.
+fn json(body: &Json) -> Response {
+    let head = [(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    )];
+    (head, body.bytes().clone()).into_response()
+}
+
+fn is_event_stream(headers: &http::HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// Headers that every event stream carries: proxies in between must neither store, compress nor collect it.

@@ -2,19 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Extension,
-    extract::Path,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderValue, header};
+use axum::{Extension, extract::Path, response::Response};
 
-use super::error::ApiError;
+use super::{chat::principal_reach, error::ApiError, json};
 use crate::{
     access::Principal,
     app::App,
     openai::{Json, Object},
-    upstream::catalog::{Allowed, Unresolved},
+    upstream::catalog::Unresolved,
 };
 
 /// Lists what the caller's key may name.
@@ -22,7 +17,7 @@ pub(super) async fn list(
     Extension(app): Extension<Arc<App>>,
     Extension(principal): Extension<Arc<Principal>>,
 ) -> Response {
-    let listed = app.catalog.list(reach(&principal)).await;
+    let listed = app.catalog.list(principal_reach(&principal)).await;
     let mut body = Object::empty();
     body.set("object", Json::of("list"));
     body.set("data", Json::array(listed.iter().map(|entry| &entry.json)));
@@ -35,7 +30,7 @@ pub(super) async fn retrieve(
     Extension(principal): Extension<Arc<Principal>>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let listed = app.catalog.list(reach(&principal)).await;
+    let listed = app.catalog.list(principal_reach(&principal)).await;
     match listed.iter().find(|entry| entry.id == id) {
         Some(entry) => Ok(json(&entry.json)),
         None => {
@@ -44,22 +39,4 @@ pub(super) async fn retrieve(
             Err(Unresolved::Unknown { model: id, close }.into())
         }
     }
-}
-
-fn reach(principal: &Principal) -> Allowed<'_> {
-    Allowed {
-        models: principal.models.as_deref(),
-        upstreams: principal.upstreams.as_deref(),
-    }
-}
-
-fn json(body: &Json) -> Response {
-    (
-        [(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        )],
-        body.bytes().clone(),
-    )
-        .into_response()
 }

@@ -100,14 +100,7 @@ fn respond(content: Content, name: String) -> Response {
     let kind = media_type(&name, content.content_type.as_deref());
     let mut response = Response::new(Body::from_stream(content.bytes));
     let headers = response.headers_mut();
-    let disposition = format!(
-        "inline; filename*=UTF-8''{}",
-        utf8_percent_encode(&name, FILE_NAME)
-    );
-    headers.insert(
-        header::CONTENT_DISPOSITION,
-        HeaderValue::from_str(&disposition).unwrap_or(HeaderValue::from_static("inline")),
-    );
+    headers.insert(header::CONTENT_DISPOSITION, disposition("inline", &name));
     // A document is somebody's upload: it must not run as a page of this host.
     if kind != "application/pdf" {
         headers.insert(
@@ -141,6 +134,15 @@ fn respond(content: Content, name: String) -> Response {
     response
 }
 
+/// How a browser shall take a file, and what it is called (RFC 6266).
+pub(super) fn disposition(kind: &'static str, name: &str) -> HeaderValue {
+    let text = format!(
+        "{kind}; filename*=UTF-8''{}",
+        utf8_percent_encode(name, FILE_NAME)
+    );
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(kind))
+}
+
 /// The media type by the name, else what the store says.
 fn media_type(name: &str, said: Option<&str>) -> String {
     let extension = name
@@ -150,7 +152,8 @@ fn media_type(name: &str, said: Option<&str>) -> String {
     let known = match extension.as_str() {
         "pdf" => "application/pdf",
         "txt" => "text/plain; charset=utf-8",
-        "md" => "text/markdown; charset=utf-8",
+        // A browser shows plain text; Markdown it would store.
+        "md" => "text/plain; charset=utf-8",
         "html" | "htm" => "text/html; charset=utf-8",
         "docx" => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
         _ => said.unwrap_or("application/octet-stream"),

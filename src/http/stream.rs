@@ -22,7 +22,7 @@ use super::error::{self, ApiError, Told};
 use crate::{
     config::{self, HeartbeatKind},
     openai::{Identity, chunk::Family},
-    rag::{self, Answer, Pieces, Progress},
+    rag::{self, Answer, Pieces, Progress, tally::Tally},
     sse::{self, Ending},
 };
 
@@ -46,6 +46,30 @@ pub(super) struct StreamBody {
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     ending: Arc<std::sync::OnceLock<Ending>>,
     span: Span,
+    pulse: Pulse,
+}
+
+/// When events went out.
+#[derive(Debug, Default)]
+struct Pulse {
+    last: Option<Instant>,
+    longest: Duration,
+}
+
+impl Pulse {
+    fn beat(&mut self, tally: &Tally) {
+        let now = Instant::now();
+        match self.last.replace(now) {
+            Some(last) if now - last > self.longest => {
+                self.longest = now - last;
+                tally.waited(self.longest);
+            }
+            Some(_) => {}
+            None => {
+                let _ = tally.first_event.set(now.into_std());
+            }
+        }
+    }
 }
 
 struct Heartbeat {
@@ -101,6 +125,7 @@ impl StreamBody {
             stop: Box::pin(frame.stop.cancelled_owned()),
             ending: frame.ending,
             span: Span::current(),
+            pulse: Pulse::default(),
         }
     }
 
@@ -122,7 +147,12 @@ impl StreamBody {
                 Stage::Speaking(pieces) => match pieces.poll_next_unpin(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Some(Ok(bytes))) => return Poll::Ready(Some(bytes)),
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(self.fail(error))),
+                    Poll::Ready(Some(Err(error))) => {
+                        if let rag::Error::Upstream(error) = &error {
+                            self.progress.tally.failed(error);
+                        }
+                        return Poll::Ready(Some(self.fail(error)));
+                    }
                     Poll::Ready(None) => {
                         self.stage = Stage::Over;
                         let _ = self.ending.set(Ending::Done);
@@ -209,6 +239,10 @@ impl Body for StreamBody {
         let this = &mut *self;
         match this.poll_piece(cx) {
             Poll::Ready(Some(bytes)) => {
+                // An upstream's comment is no event.
+                if bytes.first() != Some(&b':') {
+                    this.pulse.beat(&this.progress.tally);
+                }
                 if let Some(heartbeat) = &mut this.heartbeat {
                     heartbeat.last = Instant::now();
                 }

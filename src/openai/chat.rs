@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::{
+    completions::CompletionRequest,
     json::{Json, Object},
     message::Message,
+    request,
 };
 
 /// A request to `/v1/chat/completions` whose required fields are there.
@@ -75,28 +76,11 @@ pub enum ToolChoice {
 impl ChatRequest {
     /// Reads a request body.
     pub fn parse(body: Bytes) -> Result<Self, Invalid> {
-        let object = Object::read(body).map_err(|error| Invalid::Json(error.to_string()))?;
-        if let Some(key) = object.duplicate_key() {
-            return Err(Invalid::value(
-                key,
-                format!("`{key}` stands twice in the request; send it once"),
-            ));
-        }
-        let model = match object.value("model") {
-            Some(value) if !value.is_null() => value
-                .read::<String>()
-                .map_err(|_| Invalid::value("model", "`model` must be a string"))?,
-            _ => return Err(Invalid::Missing("model")),
-        };
-        if model.is_empty() {
-            return Err(Invalid::value(
-                "model",
-                "`model` is empty; `GET /v1/models` lists what can stand here",
-            ));
-        }
+        let object = request::object(body)?;
+        let model = request::model(&object)?;
         let messages = read_messages(&object)?;
-        let stream = flag(&object, "stream")?;
-        let include_usage = include_usage(&object)?;
+        let stream = request::flag(&object, "stream")?;
+        let include_usage = request::include_usage(&object)?;
         let n = match object.value("n") {
             Some(value) if !value.is_null() => match value.read::<u64>() {
                 Ok(n) if n > 0 => n,
@@ -118,6 +102,21 @@ impl ChatRequest {
             include_usage,
             n,
         })
+    }
+
+    /// The conversation that a prompt of the completions endpoint stands for: one message of a user. It is what search, budgets and rules
+    /// look at; what is sent on is the completion request itself.
+    pub fn of_completion(completion: &CompletionRequest) -> Self {
+        let prompt = completion.prompt.text().unwrap_or_default();
+        Self {
+            object: completion.object().clone(),
+            model: completion.model.clone(),
+            messages: vec![Message::new("user", prompt)],
+            messages_changed: false,
+            stream: completion.stream,
+            include_usage: completion.include_usage,
+            n: 1,
+        }
     }
 
     /// The fields other than the ones named by this type.
@@ -249,35 +248,6 @@ fn read_messages(object: &Object) -> Result<Vec<Message>, Invalid> {
         messages.push(message);
     }
     Ok(messages)
-}
-
-fn flag(object: &Object, key: &'static str) -> Result<bool, Invalid> {
-    match object.value(key) {
-        Some(value) if !value.is_null() => value
-            .read::<bool>()
-            .map_err(|_| Invalid::value(key, format!("`{key}` must be true or false"))),
-        _ => Ok(false),
-    }
-}
-
-fn include_usage(object: &Object) -> Result<bool, Invalid> {
-    #[derive(Deserialize)]
-    struct Options<'a> {
-        #[serde(default, borrow)]
-        include_usage: Option<&'a RawValue>,
-    }
-    let Some(options) = object
-        .value("stream_options")
-        .filter(|options| !options.is_null())
-    else {
-        return Ok(false);
-    };
-    let options: Options<'_> = options
-        .read()
-        .map_err(|_| Invalid::value("stream_options", "`stream_options` must be an object"))?;
-    Ok(options
-        .include_usage
-        .is_some_and(|value| value.get() == "true"))
 }
 
 #[cfg(test)]

@@ -183,6 +183,21 @@ impl Identity {
         Object::parse(&chunk).unwrap_or_else(Object::empty)
     }
 
+    /// A chunk that says `text`, the first of an answer of the gateway's own.
+    pub fn text_chunk(&self, family: Family, text: &str) -> Object {
+        let choice = match family {
+            Family::Chat => {
+                json!({"index": 0, "delta": {"role": "assistant", "content": text}, "logprobs": null, "finish_reason": null})
+            }
+            Family::Completion => {
+                json!({"index": 0, "text": text, "logprobs": null, "finish_reason": null})
+            }
+        };
+        let mut chunk = self.empty_chunk(family, None);
+        chunk.set("choices", Json::of(&[choice]));
+        chunk
+    }
+
     /// The last chunk of a stream that failed: an ordinary one with a top-level `error`.
     pub fn error_chunk(&self, family: Family, error: &super::ErrorBody) -> Json {
         let mut chunk = self.empty_chunk(family, Some("error"));

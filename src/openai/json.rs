@@ -330,11 +330,12 @@ mod tests {
 
     #[test]
     fn a_change_touches_one_value_only() {
-        let mut changed = object(r#"{ "model" : "a", "t": 1.10, "x": {"deep": [ 1e400 ]}}"#);
+        let mut changed =
+            object("{ \"model\" : \"a\", \"t\": 1.10, \"x\": {\"deep\": [ 1e400 ]} }\n");
         changed.set("model", Json::of("b"));
         assert_eq!(
             text(&changed),
-            r#"{ "model" : "b", "t": 1.10, "x": {"deep": [ 1e400 ]}}"#
+            "{ \"model\" : \"b\", \"t\": 1.10, \"x\": {\"deep\": [ 1e400 ]} }\n"
         );
     }
 

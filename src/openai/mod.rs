@@ -5,15 +5,22 @@
 
 pub mod chat;
 pub mod chunk;
+pub mod completions;
+pub mod embeddings;
 pub mod error;
+pub mod files;
 pub mod json;
 pub mod message;
+mod request;
+pub mod vector_stores;
 
 use serde::Serialize;
 
 pub use self::{
     chat::ChatRequest,
     chunk::Identity,
+    completions::CompletionRequest,
+    embeddings::EmbeddingRequest,
     error::ErrorBody,
     json::{Json, Object},
     message::Message,

@@ -5,62 +5,51 @@
 
 mod answer;
 pub mod citations;
+pub mod completion;
 pub mod defuse;
+pub mod delivery;
+pub mod filters;
+mod ground;
+mod job;
 pub mod links;
+pub mod lookup;
 pub mod passages;
 pub mod prompt;
 pub mod query;
+mod refusal;
 pub mod report;
 pub mod settings;
 pub mod skip;
 pub mod stream;
+pub mod tally;
 pub mod tokens;
 pub mod tool;
 
-use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use serde_json::{Value, json};
-use tokio::time::Instant;
-use tracing::warn;
 
+pub use self::job::{Job, Progress};
 use self::{
+    ground::Grounded,
     links::Signer,
-    passages::{Bounds, Style},
-    report::{Report, Timings},
-    settings::RagOptions,
+    passages::Style,
+    report::Timings,
     stream::{Grounding, Outgoing, Relay},
 };
 use crate::{
-    access::Scope,
-    config::{self, Citations, Mode, OnNoResults, OnSearchError, QueryFrom, Rag},
-    openai::{ChatRequest, Identity, Json, Message, Object, chat::ToolChoice, chunk::Family},
-    retrieval::{self, Retriever, SearchQuery},
+    config::{self, Mode},
+    openai::{Identity, Json, chunk::Family},
+    retrieval::{self, Retriever},
     sse,
-    upstream::{
-        self, Catalog, Client, Head, Resolved, Route,
-        catalog::Allowed,
-        client::Call,
-        retry::{Attempts, Next},
-    },
+    upstream::{self, Catalog, Client, Head, Route, client::Call},
 };
-
-/// What answers when search found nothing and the operator wants no model to be asked.
-const REFUSAL: &str = "I could not find anything about this in the documents that I can search.";
 
 /// What `rag.warnings` says of an answer that used up its tokens while thinking.
 const RAN_OUT: &str = "the model used up its tokens before it wrote an answer; raise `max_tokens` (reasoning models need a few thousand)";
-
-/// The tokens kept free for an answer whose length the client does not limit, where the context window is known.
-const ANSWER_RESERVE: u32 = 1024;
 
 /// Answers requests.
 pub struct Pipeline {
@@ -76,52 +65,6 @@ pub struct Pipeline {
     pub signer: Signer,
     /// What clients do not see while they run tools of their own.
     pub kept: tool::KeptTurns,
-}
-
-/// One request, with everything that was decided at the edge.
-#[derive(Debug)]
-pub struct Job {
-    /// What the client asks; `rag` was taken out.
-    pub request: ChatRequest,
-    /// How it is grounded.
-    pub settings: Rag,
-    /// What the request itself said of that.
-    pub options: RagOptions,
-    /// Whose it is: what is kept for one is never found by another.
-    pub tenant: String,
-    /// The workspaces it may see.
-    pub scope: Scope,
-    /// Where the model is.
-    pub resolved: Resolved,
-    /// What of the client's headers goes along.
-    pub headers: HeaderMap,
-    /// The client's own `Authorization`, for upstreams that want it.
-    pub authorization: Option<HeaderValue>,
-    /// Scheme and host that the client knows the gateway by.
-    pub base: String,
-    /// When the request must be over.
-    pub until: Instant,
-    /// What the edge and the answer tell each other.
-    pub progress: Arc<Progress>,
-}
-
-/// What the edge and a streamed answer tell each other.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// The identity of the stream: the upstream's, or the gateway's where a chunk of its own came first.
-    pub identity: OnceLock<Identity>,
-    committed: AtomicBool,
-}
-
-impl Progress {
-    /// Notes that the head went out before the upstream was known.
-    pub fn commit(&self) {
-        self.committed.store(true, Ordering::Relaxed);
-    }
-
-    fn is_committed(&self) -> bool {
-        self.committed.load(Ordering::Relaxed)
-    }
 }
 
 /// The answer to a request.
@@ -160,106 +103,14 @@ pub enum Error {
     /// The upstream failed as often as the operator allows, so that the client need not try as well.
     #[error("{0} (retries used up)")]
     Exhausted(#[source] upstream::Error),
-}
-
-/// What grounding a request brought.
-struct Grounded {
-    report: Report,
-    style: Style,
-    search: Option<Duration>,
-    /// Whether a fixed sentence answers.
-    refused: bool,
-}
-
-impl Job {
-    /// How the request is answered: the settings, unless a rule says that it is not searched for.
-    pub fn mode(&self) -> Mode {
-        let skipped = skip::matching(&self.settings.skip, &self.request.messages);
-        if skipped.is_some() {
-            Mode::Off
-        } else {
-            self.settings.mode
-        }
-    }
-
-    fn cited(&self) -> Style {
-        let cited = match self.settings.citations {
-            Citations::On => true,
-            Citations::Off => false,
-            Citations::Auto => {
-                !self.request.wants_json()
-                    && !matches!(
-                        self.request.tool_choice(),
-                        ToolChoice::Required | ToolChoice::Named
-                    )
-            }
-        };
-        if cited { Style::Numbered } else { Style::Plain }
-    }
-
-    /// The tokens that passages may take: what the operator allows, and what the model's window leaves.
-    fn passage_budget(&self) -> u32 {
-        let Some(window) = self.resolved.route.context_window else {
-            return self.settings.passage_tokens;
-        };
-        let limit = self
-            .request
-            .completion_limit()
-            .and_then(|limit| u32::try_from(limit).ok());
-        let answer = limit
-            .unwrap_or(ANSWER_RESERVE)
-            .max(self.resolved.route.min_completion_tokens);
-        let conversation: u32 = self
-            .request
-            .messages
-            .iter()
-            .map(|message| tokens::estimate(&message.text()).saturating_add(8))
-            .sum();
-        let tools = self.request.object().value("tools").map_or(0, |tools| {
-            u32::try_from(tools.bytes().len() / 3).unwrap_or(u32::MAX)
-        });
-        let left = window
-            .saturating_sub(answer)
-            .saturating_sub(conversation)
-            .saturating_sub(tools)
-            .saturating_sub(100);
-        self.settings.passage_tokens.min(left)
-    }
-
-    fn body(&self, route: &Route) -> Bytes {
-        let minimum = u64::from(route.min_completion_tokens);
-        let low = |key: &&str| {
-            self.request
-                .object()
-                .read_value::<u64>(key)
-                .is_some_and(|limit| limit < minimum)
-        };
-        let limits: Vec<&str> = ["max_completion_tokens", "max_tokens"]
-            .into_iter()
-            .filter(low)
-            .collect();
-        if limits.is_empty() {
-            return self.request.body(&route.model);
-        }
-        let mut request = self.request.clone();
-        for key in limits {
-            request.set(key, Json::of(&minimum));
-        }
-        request.body(&route.model)
-    }
-
-    fn call(&self, route: &Route) -> Call {
-        // A client's key was given for the upstream it named, and for no other.
-        let same = Arc::ptr_eq(&route.upstream, &self.resolved.route.upstream);
-        Call {
-            upstream: Arc::clone(&route.upstream),
-            path: "/chat/completions",
-            body: self.body(route),
-            headers: self.headers.clone(),
-            authorization: self.authorization.clone().filter(|_| same),
-            until: self.until,
-        }
-    }
+    /// The model kept calling tools or said nothing, in whatever way it was asked to answer.
+    #[error(
+        "the model of upstream `{upstream}` kept calling tools or said nothing when it was asked to answer"
+    )]
+    NoAnswer {
+        /// The provider.
+        upstream: String,
+    },
 }
 
 impl Pipeline {
@@ -267,147 +118,42 @@ impl Pipeline {
     pub async fn answer(self: Arc<Self>, mut job: Job) -> Result<Answer, Error> {
         job.request.remove_own_annotations();
         match job.mode() {
-            Mode::Off => self.relay(&job, None).await,
+            Mode::Off => self.relay(&job, &mut None).await,
             Mode::Tool if job.request.stream => tool::stream(self, job).await,
             Mode::Tool => tool::whole(self, job).await,
             Mode::Inject if job.request.stream && job.options.events => Ok(self.narrate(job)),
             Mode::Inject => {
                 let grounded = self.ground(&mut job).await?;
-                self.relay(&job, Some(grounded)).await
+                self.relay_grounded(&mut job, grounded).await
             }
         }
     }
 
-    /// Searches, and puts what was found into the conversation.
-    async fn ground(&self, job: &mut Job) -> Result<Grounded, Error> {
-        let mut grounded = Grounded {
-            report: Report::new(Mode::Inject, job.settings.sources),
-            style: job.cited(),
-            search: None,
-            refused: false,
-        };
-        let Some(text) = self.query(job, &mut grounded.report).await else {
-            grounded.report.warnings.push(
-                "nothing was searched for: the conversation has no text of a user".to_owned(),
-            );
-            return Ok(grounded);
-        };
-        let query = search_query(job, text.clone());
-        let began = Instant::now();
-        let found = self.retriever.search(&query).await;
-        grounded.search = Some(began.elapsed());
-        grounded.report.queries.push(text);
-        grounded.report.searches += 1;
-        let found = match found {
-            Ok(found) => found,
-            Err(error)
-                if job.settings.on_search_error == OnSearchError::Answer
-                    && may_answer_without(&error) =>
-            {
-                warn!(error = %error, "search failed; the model answers without context");
-                grounded
-                    .report
-                    .warnings
-                    .push("search failed, so this answer is not grounded in documents".to_owned());
-                return Ok(grounded);
-            }
-            Err(error) => return Err(error.into()),
-        };
-        grounded.report.warnings.extend(found.warnings);
-        let bounds = Bounds {
-            scope: &job.scope,
-            min_relevance: job.settings.min_relevance,
-            budget: job.passage_budget(),
-            style: grounded.style,
-        };
-        grounded.report.selection.add(found.passages, &bounds);
-        for chunk in &grounded.report.selection.suspicious {
-            grounded.report.warnings.push(format!(
-                "passage {chunk} held control tokens or imitated a passage; they were defused"
-            ));
-        }
-        if grounded.report.selection.sources.is_empty()
-            && job.settings.on_no_results == OnNoResults::Refuse
-        {
-            grounded.refused = true;
-            return Ok(grounded);
-        }
-        let question = query::last_user(&job.request.messages).unwrap_or_default();
-        let grounding = prompt::Grounding {
-            selection: &grounded.report.selection,
-            style: grounded.style,
-            inject_as: job.settings.inject_as,
-            template: job.settings.template.as_deref(),
-            question: &question,
-        };
-        grounding.put_into(job.request.messages_mut());
-        Ok(grounded)
-    }
-
-    /// What is searched for: what the request says, else what the conversation does.
-    async fn query(&self, job: &Job, report: &mut Report) -> Option<String> {
-        if let Some(query) = &job.options.query {
-            return Some(query.trim().to_owned());
-        }
-        let messages = &job.request.messages;
-        match job.settings.query_from {
-            QueryFrom::LastUser => query::last_user(messages),
-            QueryFrom::Conversation => query::conversation(messages),
-            QueryFrom::Rewrite => {
-                let last = query::last_user(messages)?;
-                match self.rewritten(job).await {
-                    Some(rewritten) => Some(rewritten),
-                    None => {
-                        report.warnings.push(
-                            "the query could not be rewritten; the last message was searched for"
-                                .to_owned(),
-                        );
-                        Some(last)
-                    }
+    /// Sends a grounded request on; a model that has no room for the passages is asked once more with half of them.
+    async fn relay_grounded(&self, job: &mut Job, grounded: Grounded) -> Result<Answer, Error> {
+        let mut grounded = Some(grounded);
+        match self.relay(job, &mut grounded).await {
+            Err(Error::Upstream(error)) if error.is_context_overflow() => {
+                if !grounded
+                    .as_mut()
+                    .is_some_and(|grounded| grounded.halve(job))
+                {
+                    return Err(error.into());
                 }
+                self.relay(job, &mut grounded).await
             }
+            outcome => outcome,
         }
-    }
-
-    async fn rewritten(&self, job: &Job) -> Option<String> {
-        let name = job.settings.rewrite_model.as_deref()?;
-        let resolved = self.catalog.resolve(name, Allowed::default()).await.ok()?;
-        let [system, user] = query::rewriting_prompt(&job.request.messages)?;
-        let body = Json::of(&json!({
-            "model": resolved.route.model,
-            "messages": [value_of(&system), value_of(&user)],
-            "temperature": 0,
-        }));
-        let call = Call {
-            body: body.bytes().clone(),
-            ..job.call(&resolved.route)
-        };
-        let (_, answer) = match self.client.whole(&call).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                warn!(error = %error, "the query could not be rewritten");
-                return None;
-            }
-        };
-        let choices = answer.value("choices")?.items()?;
-        let message = choices
-            .first()
-            .and_then(Object::parse)?
-            .value("message")
-            .cloned()?;
-        let text = Message::read(message)?.text();
-        let query = text.trim().trim_matches('"').trim();
-        (!query.is_empty() && query.len() < 4000).then(|| query.to_owned())
     }
 
     /// Sends the request on and gives the answer back, with what grounding adds.
-    async fn relay(&self, job: &Job, grounded: Option<Grounded>) -> Result<Answer, Error> {
+    async fn relay(&self, job: &Job, grounded: &mut Option<Grounded>) -> Result<Answer, Error> {
         let mut timings = Timings {
             search: grounded.as_ref().and_then(|grounded| grounded.search),
             upstream: None,
         };
         if let Some(grounded) = grounded.as_ref().filter(|grounded| grounded.refused) {
-            return Ok(refuse(job, grounded, timings));
+            return Ok(refusal::refuse(job, grounded, timings));
         }
         let links = grounded
             .as_ref()
@@ -419,16 +165,17 @@ impl Pipeline {
                 .await?;
             timings.upstream = Some(head.latency);
             let name = route.upstream.name();
+            job.progress.tally.answered(name, timings);
             let progress = Arc::clone(&job.progress);
             let mut outgoing = Outgoing::new(
-                Family::Chat,
+                job.endpoint.family(),
                 name,
                 &route.model,
                 progress,
                 timings,
                 job.request.include_usage,
             );
-            if let Some(grounded) = grounded {
+            if let Some(grounded) = grounded.take() {
                 outgoing = outgoing.grounded(Grounding {
                     report: grounded.report,
                     links,
@@ -444,7 +191,10 @@ impl Pipeline {
             .deliver(job, |client, call| Box::pin(client.whole(call)))
             .await?;
         timings.upstream = Some(head.latency);
-        let body = match grounded {
+        let tally = &job.progress.tally;
+        tally.answered(route.upstream.name(), timings);
+        tally.used_by(&answer);
+        let body = match grounded.take() {
             Some(grounded) => answer::finish(answer, grounded.report, links.as_ref()),
             None => answer.to_json().bytes().clone(),
         };
@@ -454,16 +204,16 @@ impl Pipeline {
     /// Streams that tell what the gateway is doing: the first event commits the status.
     fn narrate(self: Arc<Self>, mut job: Job) -> Answer {
         job.progress.commit();
-        let model = job.request.model.clone();
+        let (family, model) = (job.endpoint.family(), job.request.model.clone());
         let pieces = async_stream::try_stream! {
             let identity = job.progress.identity.get_or_init(|| Identity::new(&model)).clone();
             let asked = job.options.query.clone().or_else(|| query::last_user(&job.request.messages)).unwrap_or_default();
-            yield event_chunk(&identity, &json!({"type": "search.started", "query": asked}));
+            yield event_chunk(family, &identity, &json!({"type": "search.started", "query": asked}));
             let grounded = self.ground(&mut job).await?;
             let results = grounded.report.selection.sources.len() + grounded.report.selection.dropped.len();
             let duration = grounded.search.unwrap_or_default().as_millis();
-            yield event_chunk(&identity, &json!({"type": "search.completed", "results": results, "duration_ms": duration}));
-            if let Answer::Stream(_, mut rest) = self.relay(&job, Some(grounded)).await? {
+            yield event_chunk(family, &identity, &json!({"type": "search.completed", "results": results, "duration_ms": duration}));
+            if let Answer::Stream(_, mut rest) = self.relay_grounded(&mut job, grounded).await? {
                 while let Some(piece) = rest.next().await {
                     yield piece?;
                 }
@@ -478,59 +228,8 @@ impl Pipeline {
         job: &'j Job,
         send: impl for<'a> Fn(&'a Client, &'a Call) -> BoxFuture<'a, Result<T, upstream::Error>> + Send,
     ) -> Result<(T, &'j Route), Error> {
-        let mut fallbacks = job.resolved.fallbacks.iter();
-        let mut route = &job.resolved.route;
-        let mut attempts = Attempts::new(&self.retry, fallbacks.len(), job.until);
-        let mut call = job.call(route);
-        loop {
-            let error = match send(&self.client, &call).await {
-                Ok(answer) => return Ok((answer, route)),
-                Err(error) => error,
-            };
-            match (attempts.after(&error), fallbacks.as_slice()) {
-                (Next::Again(wait), _) => {
-                    warn!(upstream.name = error.upstream(), error = %error, wait_ms = wait.as_millis(), "asking upstream `{}` again", error.upstream());
-                    tokio::time::sleep(wait).await;
-                }
-                (Next::Fallback, [next, ..]) => {
-                    warn!(upstream.name = error.upstream(), error = %error, "falling back to upstream `{}`", next.upstream.name());
-                    route = next;
-                    fallbacks.next();
-                    call = job.call(route);
-                }
-                (Next::Fallback, []) | (Next::GiveUp, _) if attempts.used_up() => {
-                    return Err(Error::Exhausted(error));
-                }
-                (Next::Fallback, []) | (Next::GiveUp, _) => return Err(error.into()),
-            }
-        }
-    }
-}
-
-/// Whether an answer without context is better than none: not where the caller asked for what it may not see.
-fn may_answer_without(error: &retrieval::Error) -> bool {
-    !matches!(
-        error,
-        retrieval::Error::Scope { .. } | retrieval::Error::Query { .. }
-    )
-}
-
-fn search_query(job: &Job, text: String) -> SearchQuery {
-    let options = &job.options;
-    SearchQuery {
-        max_results: job.settings.max_results,
-        // LightOn refuses files together with workspaces; what comes back is held to the scope passage by passage.
-        workspaces: match &job.scope {
-            Scope::Only(ids) if options.file_id.is_empty() => Some(ids.clone()),
-            Scope::Only(_) | Scope::Every => None,
-        },
-        tag_id: options.tag_id.clone(),
-        file_id: options.file_id.clone(),
-        content_type: options.content_type.clone(),
-        attribute: options.attribute.clone(),
-        mode: job.settings.search_mode,
-        relevance_scoring: job.settings.relevance_scoring,
-        ..SearchQuery::new(text)
+        self.send(job.delivery(), |route| job.body(route), send)
+            .await
     }
 }
 
@@ -543,60 +242,8 @@ fn meta(route: &Route, head: Head, timings: Timings) -> Meta {
     }
 }
 
-/// The fixed sentence, as an answer in the form that the client asked for.
-fn refuse(job: &Job, grounded: &Grounded, timings: Timings) -> Answer {
-    let identity = job
-        .progress
-        .identity
-        .get_or_init(|| Identity::new(&job.request.model))
-        .clone();
-    let meta = Meta {
-        timings,
-        ..Meta::default()
-    };
-    if !job.request.stream {
-        let mut answer = answer::own(&identity, REFUSAL);
-        answer.set("rag", grounded.report.to_json());
-        return Answer::Whole(meta, answer.to_json().bytes().clone());
-    }
-    let chunk = |delta: Value, finish: Option<&str>| {
-        json!({
-            "id": identity.id, "object": "chat.completion.chunk", "created": identity.created, "model": identity.model,
-            "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}],
-        })
-    };
-    let mut first = Object::parse(&Json::of(&chunk(
-        json!({"role": "assistant", "content": REFUSAL}),
-        None,
-    )))
-    .unwrap_or_else(Object::empty);
-    first.set("rag", grounded.report.to_json());
-    let last = Json::of(&chunk(json!({}), Some("stop")));
-    let mut pieces = vec![
-        Ok(sse::encode::data(first.to_json().bytes())),
-        Ok(sse::encode::data(last.bytes())),
-    ];
-    if job.request.include_usage {
-        let mut usage = chunk(json!({}), None);
-        if let Some(usage) = usage.as_object_mut() {
-            usage.insert("choices".to_owned(), json!([]));
-            usage.insert(
-                "usage".to_owned(),
-                json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}),
-            );
-        }
-        pieces.push(Ok(sse::encode::data(Json::of(&usage).bytes())));
-    }
-    pieces.push(Ok(sse::encode::DONE.clone()));
-    Answer::Stream(meta, futures_util::stream::iter(pieces).boxed())
-}
-
-fn event_chunk(identity: &Identity, event: &Value) -> Bytes {
-    let mut chunk = identity.empty_chunk(Family::Chat, None);
+fn event_chunk(family: Family, identity: &Identity, event: &Value) -> Bytes {
+    let mut chunk = identity.empty_chunk(family, None);
     chunk.set("rag", Json::of(&json!({"event": event})));
     sse::encode::data(chunk.to_json().bytes())
-}
-
-fn value_of(message: &Message) -> Value {
-    message.json.read().unwrap_or(Value::Null)
 }

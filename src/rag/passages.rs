@@ -50,7 +50,7 @@ pub struct Selection {
     pub dropped: Vec<Dropped>,
     /// An estimate of the tokens that the passages take.
     pub tokens: u32,
-    /// Whether a passage held something that had to be defused.
+    /// The passages that held something which had to be defused.
     pub suspicious: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ pub struct Selection {
 pub struct Bounds<'a> {
     /// The workspaces that the caller may see.
     pub scope: &'a Scope,
-    /// Whether the caller named files: then a workspace cannot have been part of the search, and is checked here alone.
+    /// Passages whose relevance is known and lower are dropped.
     pub min_relevance: f64,
     /// The tokens that all passages of the request may take.
     pub budget: u32,
@@ -119,6 +119,26 @@ impl Selection {
     /// The numbered source.
     pub fn source(&self, index: usize) -> Option<&Source> {
         self.sources.iter().find(|source| source.index == index)
+    }
+
+    /// Leaves out the weaker half, or of a lone passage its second half; false when nothing can be left out.
+    pub fn halve(&mut self, style: Style) -> bool {
+        let kept = self.sources.len().div_ceil(2);
+        match self.sources.as_mut_slice() {
+            [] => return false,
+            [lone] => {
+                let half = tokens::estimate(&lone.prompt_text) / 2;
+                lone.prompt_text = cut(&lone.prompt_text, half);
+            }
+            _ => {
+                for source in self.sources.split_off(kept) {
+                    self.drop(&source.passage, Reason::Budget);
+                }
+            }
+        }
+        let blocks = self.sources.iter().map(|source| source.block(style));
+        self.tokens = blocks.map(|block| tokens::estimate(&block)).sum();
+        true
     }
 
     /// Whether hardly a passage more would fit.

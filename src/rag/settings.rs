@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     config::{
-        AllowOverrides, Citations, Mode, Rag, RagLayer, RelevanceScoring, SearchMode, WorkspaceId,
+        AllowOverrides, Citations, Mode, REQUEST_KEYS, Rag, RagLayer, RelevanceScoring, SearchMode,
+        WorkspaceId,
     },
     openai::{Json, Object, chat::Invalid},
 };
@@ -54,22 +55,6 @@ pub struct NotAllowed {
     pub key: &'static str,
 }
 
-const KEYS: [&str; 13] = [
-    "mode",
-    "workspace_id",
-    "max_results",
-    "tag_id",
-    "file_id",
-    "content_type",
-    "attribute",
-    "search_mode",
-    "relevance_scoring",
-    "query",
-    "citations",
-    "min_relevance",
-    "events",
-];
-
 const MODE_HEADER: HeaderName = HeaderName::from_static("x-rag-mode");
 const WORKSPACE_HEADER: HeaderName = HeaderName::from_static("x-rag-workspace-id");
 const MAX_RESULTS_HEADER: HeaderName = HeaderName::from_static("x-rag-max-results");
@@ -106,37 +91,32 @@ impl RagOptions {
         refused.map_or(Ok(()), |key| Err(NotAllowed { key }))
     }
 
+    /// A header is named by the option that it stands for, and by its own name in the message.
     fn read_headers(&mut self, headers: &HeaderMap) -> Result<(), Invalid> {
-        if let Some(text) = header(headers, &MODE_HEADER)? {
-            self.mode = Some(
-                Mode::from_word(text)
-                    .ok_or_else(|| bad(MODE_HEADER.as_str(), &words(Mode::WORDS)))?,
-            );
+        if let Some(text) = header(headers, &MODE_HEADER, "mode")? {
+            let mode = Mode::from_word(text)
+                .ok_or_else(|| bad_header(&MODE_HEADER, "mode", &words(Mode::WORDS)))?;
+            self.mode = Some(mode);
             self.name("mode");
         }
-        if let Some(text) = header(headers, &WORKSPACE_HEADER)? {
+        if let Some(text) = header(headers, &WORKSPACE_HEADER, "workspace_id")? {
+            let takes = "one or more workspace numbers, such as `42,43`";
             let ids: Result<BTreeSet<_>, _> = text
                 .split(',')
                 .map(|id| id.trim().parse().map(WorkspaceId))
                 .collect();
-            let ids = ids.map_err(|_| {
-                bad(
-                    WORKSPACE_HEADER.as_str(),
-                    "one or more workspace numbers, such as `42,43`",
-                )
-            })?;
+            let ids = ids.map_err(|_| bad_header(&WORKSPACE_HEADER, "workspace_id", takes))?;
             self.workspace_id = Some(ids);
             self.name("workspace_id");
         }
-        if let Some(text) = header(headers, &MAX_RESULTS_HEADER)? {
+        if let Some(text) = header(headers, &MAX_RESULTS_HEADER, "max_results")? {
+            let takes = "a whole number from 1 to 100";
             let number = text
                 .parse()
                 .ok()
-                .filter(|number| (1..=100).contains(number));
-            self.max_results =
-                Some(number.ok_or_else(|| {
-                    bad(MAX_RESULTS_HEADER.as_str(), "a whole number from 1 to 100")
-                })?);
+                .filter(|number| (1..=100).contains(number))
+                .ok_or_else(|| bad_header(&MAX_RESULTS_HEADER, "max_results", takes))?;
+            self.max_results = Some(number);
             self.name("max_results");
         }
         Ok(())
@@ -153,7 +133,7 @@ impl RagOptions {
             ));
         }
         for (key, value) in object.entries() {
-            let Some(known) = KEYS.into_iter().find(|known| *known == key) else {
+            let Some(known) = REQUEST_KEYS.iter().copied().find(|known| *known == key) else {
                 return Err(unknown(key));
             };
             if value.is_null() {
@@ -215,10 +195,9 @@ impl RagOptions {
 
 /// Lays `layers` over the operator's settings, the later ones over the earlier, and what the request says over all of them.
 pub fn settings(base: &Rag, layers: &[&RagLayer], options: &RagOptions) -> Rag {
-    let mut rag = base.clone();
-    for layer in layers {
-        lay(&mut rag, layer);
-    }
+    let mut rag = layers
+        .iter()
+        .fold(base.clone(), |rag, layer| rag.with(layer));
     set(&mut rag.mode, options.mode);
     set(&mut rag.max_results, options.max_results);
     set(&mut rag.search_mode, options.search_mode);
@@ -228,55 +207,36 @@ pub fn settings(base: &Rag, layers: &[&RagLayer], options: &RagOptions) -> Rag {
     rag
 }
 
-/// Every key but `workspace_id`: a bound or a default, never a setting, so the scope decides on it.
-fn lay(rag: &mut Rag, layer: &RagLayer) {
-    set(&mut rag.mode, layer.mode);
-    set(&mut rag.max_results, layer.max_results);
-    set(&mut rag.min_relevance, layer.min_relevance);
-    set(&mut rag.passage_tokens, layer.passage_tokens);
-    set(&mut rag.query_from, layer.query_from);
-    set(&mut rag.search_mode, layer.search_mode);
-    set(&mut rag.relevance_scoring, layer.relevance_scoring);
-    set(&mut rag.citations, layer.citations);
-    set(&mut rag.sources, layer.sources);
-    set(&mut rag.on_search_error, layer.on_search_error);
-    set(&mut rag.on_no_results, layer.on_no_results);
-    set(&mut rag.inject_as, layer.inject_as);
-    set(&mut rag.max_rounds, layer.max_rounds);
-    set(&mut rag.max_searches, layer.max_searches);
-    set(&mut rag.skip, layer.skip.clone());
-    if layer.rewrite_model.is_some() {
-        rag.rewrite_model.clone_from(&layer.rewrite_model);
-    }
-    if layer.template.is_some() {
-        rag.template.clone_from(&layer.template);
-    }
-}
-
 fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
     }
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Invalid> {
+fn header<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    key: &str,
+) -> Result<Option<&'a str>, Invalid> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(Invalid::value(
-            name.as_str(),
-            format!("the header `{name}` stands twice; send it once"),
-        ));
+        let message = format!("the header `{name}` stands twice; send it once");
+        return Err(Invalid::value(format!("rag.{key}"), message));
     }
-    let text = value.to_str().map_err(|_| {
-        Invalid::value(
-            name.as_str(),
-            format!("the header `{name}` must be plain ASCII"),
-        )
-    })?;
+    let text = value
+        .to_str()
+        .map_err(|_| bad_header(name, key, "plain ASCII"))?;
     Ok(Some(text.trim()))
+}
+
+fn bad_header(name: &HeaderName, key: &str, takes: &str) -> Invalid {
+    Invalid::value(
+        format!("rag.{key}"),
+        format!("the header `{name}` takes {takes}"),
+    )
 }
 
 fn read<T: DeserializeOwned>(key: &str, value: &Json, takes: &str) -> Result<T, Invalid> {
@@ -318,12 +278,13 @@ fn bad(path: &str, takes: &str) -> Invalid {
 
 fn unknown(key: &str) -> Invalid {
     let path: String = format!("rag.{key}").chars().take(100).collect();
-    let close = KEYS
-        .into_iter()
+    let close = REQUEST_KEYS
+        .iter()
+        .copied()
         .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
     let hint = match close.filter(|close| strsim::jaro_winkler(close, key) > 0.8) {
         Some(close) => format!("did you mean `rag.{close}`?"),
-        None => format!("known keys: {}", KEYS.join(", ")),
+        None => format!("known keys: {}", REQUEST_KEYS.join(", ")),
     };
     Invalid::value(&path, format!("`{path}` is not a key of `rag`; {hint}"))
 }

@@ -60,6 +60,8 @@ struct Speaker {
     /// Its text so far; kept only for citations.
     text: String,
     spoke: bool,
+    /// Whether it called a tool.
+    called: bool,
     finished: bool,
 }
 
@@ -100,7 +102,13 @@ impl Outgoing {
                 let data = data.clone();
                 self.data(event, &data)
             }
-            Payload::Done => Ok(Some(self.done())),
+            Payload::Done => {
+                self.done = true;
+                Ok(match self.missing_finish() {
+                    Some(finish) => Some([finish, sse::encode::DONE.clone()].concat().into()),
+                    None => event.relayed(),
+                })
+            }
             Payload::Comment => Ok(event.relayed()),
             Payload::Empty => Ok(event.relayed()),
             Payload::Stray(text) => Err(self.stray(text)),
@@ -114,9 +122,7 @@ impl Outgoing {
         }
         let finished = self.choices.iter().any(|choice| choice.finished);
         if !finished {
-            return Err(Error::Upstream(upstream::Error::Truncated {
-                upstream: self.upstream.clone(),
-            }));
+            return Err(self.truncated());
         }
         self.done = true;
         // With retrieval off, the bytes are the upstream's, its missing `[DONE]` included.
@@ -130,11 +136,17 @@ impl Outgoing {
 
     fn data(&mut self, event: Event, data: &Bytes) -> Result<Option<Bytes>, Error> {
         // With retrieval off only a finish and a failure matter, and most events hold neither word.
-        if self.grounding.is_none() && self.renamed == Some(false) && !may_matter(data) {
+        if self.grounding.is_none()
+            && self.renamed == Some(false)
+            && event.is_whole()
+            && !may_matter(data)
+        {
             return Ok(event.relayed());
         }
         let chunk = match Chunk::parse(data) {
             Ok(chunk) => chunk,
+            // Half an event is no answer, and clients fail to read it.
+            Err(_) if !event.is_whole() => return Err(self.truncated()),
             Err(_) if self.grounding.is_none() => return Ok(event.relayed()),
             Err(_) => return Err(self.invalid("an event that is no JSON")),
         };
@@ -147,6 +159,9 @@ impl Outgoing {
                 headers: Box::default(),
                 retry_after: None,
             }));
+        }
+        if let Some(usage) = chunk.usage {
+            self.progress.tally.used(usage.get());
         }
         let choices = chunk.choices.as_deref().unwrap_or_default();
         if self.grounding.is_some()
@@ -203,13 +218,15 @@ impl Outgoing {
                 }
             };
             let Some(speaker) = speaker else { continue };
-            if let Some(delta) = &choice.delta
-                && (cited || !speaker.spoke)
-            {
-                let text = delta.text();
-                speaker.spoke |= !text.is_empty() || delta.calls_tools();
-                if cited {
-                    speaker.text.push_str(&text);
+            if let Some(delta) = &choice.delta {
+                speaker.called |= delta.calls_tools();
+                speaker.spoke |= speaker.called;
+                if cited || !speaker.spoke {
+                    let text = delta.text();
+                    speaker.spoke |= !text.is_empty();
+                    if cited {
+                        speaker.text.push_str(&text);
+                    }
                 }
             }
             speaker.spoke |= choice.text.as_ref().is_some_and(|text| !text.is_empty());
@@ -310,35 +327,27 @@ impl Outgoing {
         object.set("model", Json::of(&identity.model));
     }
 
-    /// `[DONE]`, with a finish before it where the upstream forgot one.
-    fn done(&mut self) -> Bytes {
-        self.done = true;
-        let unfinished = !self.choices.iter().any(|choice| choice.finished);
-        if self.grounding.is_none() || !unfinished {
-            return sse::encode::DONE.clone();
+    /// The finish that an upstream forgot before its `[DONE]`; with retrieval off nobody adds it.
+    fn missing_finish(&mut self) -> Option<Bytes> {
+        let first = !self.grounding.as_ref()?.told;
+        if self.choices.iter().any(|choice| choice.finished) {
+            return None;
         }
+        let called = self.choices.iter().any(|choice| choice.called);
+        let reason = if called { "tool_calls" } else { "stop" };
         let identity = self
             .progress
             .identity
             .get_or_init(|| Identity::new(&self.model))
             .clone();
-        let mut chunk = identity.empty_chunk(self.family, Some("stop"));
-        let first = self
-            .grounding
-            .as_ref()
-            .is_some_and(|grounding| !grounding.told);
-        self.put_rag(
-            &mut chunk,
-            first,
-            &[Ended {
-                position: 0,
-                index: 0,
-                ran_out: false,
-            }],
-        );
-        let mut out = sse::encode::data(chunk.to_json().bytes()).to_vec();
-        out.extend_from_slice(&sse::encode::DONE);
-        out.into()
+        let mut chunk = identity.empty_chunk(self.family, Some(reason));
+        let ended = Ended {
+            position: 0,
+            index: 0,
+            ran_out: false,
+        };
+        self.put_rag(&mut chunk, first, &[ended]);
+        Some(sse::encode::data(chunk.to_json().bytes()))
     }
 
     fn stray(&self, text: &[u8]) -> Error {
@@ -356,6 +365,12 @@ impl Outgoing {
             }
             _ => self.invalid("text that is no event"),
         }
+    }
+
+    fn truncated(&self) -> Error {
+        Error::Upstream(upstream::Error::Truncated {
+            upstream: self.upstream.clone(),
+        })
     }
 
     fn invalid(&self, detail: &str) -> Error {
@@ -377,17 +392,23 @@ struct Ended {
     ran_out: bool,
 }
 
-/// Whether an event can hold a finish or a failure.
+/// Whether an event can hold a finish, a failure or a count of tokens.
 fn may_matter(data: &[u8]) -> bool {
     memchr::memmem::find(data, b"\"error\"").is_some()
-        || memchr::memmem::find_iter(data, b"\"finish_reason\"").any(|at| {
-            let rest = data.get(at + 15..).unwrap_or_default();
-            let value = rest
-                .iter()
-                .position(|byte| !matches!(byte, b' ' | b':' | b'\t'))
-                .and_then(|start| rest.get(start..));
-            !value.is_some_and(|value| value.starts_with(b"null"))
-        })
+        || says(data, b"\"finish_reason\"")
+        || says(data, b"\"usage\"")
+}
+
+/// Whether `key`, quotes included, may stand before something other than `null`.
+fn says(data: &[u8], key: &[u8]) -> bool {
+    memchr::memmem::find_iter(data, key).any(|at| {
+        let rest = data.get(at + key.len()..).unwrap_or_default();
+        let value = rest
+            .iter()
+            .position(|byte| !matches!(byte, b' ' | b':' | b'\t'))
+            .and_then(|start| rest.get(start..));
+        !value.is_some_and(|value| value.starts_with(b"null"))
+    })
 }
 
 fn put_into_delta(choice: &mut Json, key: &str, value: Json) {
@@ -435,6 +456,11 @@ impl Stream for Relay {
                 // What follows `[DONE]` is read only so that the connection can be used again.
                 Some(_) if this.outgoing.is_done() => continue,
                 Some(Ok(event)) => this.outgoing.event(event),
+                // A connection that breaks behind a finish is as good an end as any.
+                Some(Err(upstream::Error::Truncated { .. })) => {
+                    this.ended = true;
+                    this.outgoing.end()
+                }
                 Some(Err(error)) => Err(Error::Upstream(error)),
                 None => {
                     this.ended = true;

@@ -142,8 +142,8 @@ pub struct Listed<T> {
 
 /// A file on its way into a store.
 pub struct Upload {
-    /// Where it shall live.
-    pub workspace: WorkspaceId,
+    /// Where it shall live; unset: wherever the store puts what names no workspace, which not every store does.
+    pub workspace: Option<WorkspaceId>,
     /// Its file name.
     pub filename: String,
     /// Its title; unset: the file name without its extension.

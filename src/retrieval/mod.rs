@@ -1,9 +1,10 @@
 //! Finding passages: what to look for, where, and what comes back.
 //!
 //! A [`Retriever`] answers a [`SearchQuery`] with [`Found`]. Two stand behind it: LightOn's search API ([`lighton`]) and an index of a
-//! folder in this process ([`local`]). Neither knows who is asking beyond the query, and neither widens its scope. Both are a
+//! folder in this process ([`local`]); [`cached`] stands before the first. Neither knows who is asking beyond the query, and neither widens its scope. Both are a
 //! [`DocumentStore`] too: the documents as such.
 
+pub mod cached;
 pub mod documents;
 pub mod lighton;
 pub mod local;
@@ -25,7 +26,7 @@ pub trait Retriever: Send + Sync + 'static {
 }
 
 /// What to look for, where, and how many.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SearchQuery {
     /// The question or the words; not empty.
     pub text: String,
@@ -77,6 +78,8 @@ pub struct Found {
     pub passages: Vec<Passage>,
     /// What was degraded, cut or left out, each as `code: reason` (LightOn's `warnings`, then ours).
     pub warnings: Vec<String>,
+    /// Whether an earlier or a concurrent equal search answered, so that none was made for this one.
+    pub cached: bool,
 }
 
 /// A piece of a document.

@@ -200,6 +200,29 @@ impl Catalog {
         })
     }
 
+    /// Whether `model` is configured, or listed as far as lists are here; nothing is fetched for it.
+    pub fn is_listed(&self, model: &str) -> bool {
+        let lists = |upstream: &Upstream, list: &Mutex<List>, model: &str| {
+            let written = upstream.settings.models.as_ref();
+            written.is_some_and(|names| names.iter().any(|name| name == model))
+                || list
+                    .try_lock()
+                    .is_ok_and(|list| list.models.iter().any(|entry| entry.id == model))
+        };
+        self.models.iter().any(|named| named.name == model)
+            || self
+                .upstreams
+                .iter()
+                .zip(&self.lists)
+                .any(|(upstream, list)| {
+                    let plain = model
+                        .strip_prefix(upstream.name())
+                        .and_then(|rest| rest.strip_prefix('/'));
+                    lists(upstream, list, model)
+                        || plain.is_some_and(|plain| lists(upstream, list, plain))
+                })
+    }
+
     /// Everything that the caller can name: the configured names first, then each upstream's own list.
     ///
     /// An id that an earlier upstream lists too is listed as `upstream/id`.

@@ -45,17 +45,13 @@ fn from_value(status: StatusCode, value: &Value) -> ErrorBody {
             Some(Value::Object(error)) => from_object(status, error),
             // vLLM's 401 `{"error": "Unauthorized"}`, TGI's `{"error": "...", "error_type": "validation"}`, LightOn's `{"error": "not_found", "detail": ...}`.
             Some(Value::String(error)) => {
-                let message = object
-                    .get("detail")
-                    .and_then(text)
-                    .unwrap_or_else(|| error.clone());
-                let code = object.get("detail").map(|_| error.clone());
-                let kind = object.get("error_type").and_then(text);
-                ErrorBody {
-                    code,
-                    kind: kind.unwrap_or_else(|| kind_of(status)),
-                    ..plain(status, Some(message))
-                }
+                let detail = object.get("detail").and_then(text);
+                // With a detail beside it, the word itself is the machine's code.
+                let code = detail.as_ref().map(|_| error.clone());
+                let mut body = plain(status, Some(detail.unwrap_or_else(|| error.clone())));
+                body.code = code.or(body.code);
+                body.kind = object.get("error_type").and_then(text).unwrap_or(body.kind);
+                body
             }
             _ => from_object(status, object),
         },
@@ -118,6 +114,8 @@ fn detail(item: &Value) -> Option<String> {
 
 fn plain(status: StatusCode, message: Option<String>) -> ErrorBody {
     let message = message.unwrap_or_else(|| {
+        // Without its reason: of a status that nobody named that is a tag of its own.
+        let status = status.as_u16();
         format!("the model provider answered {status} without saying why; try again later")
     });
     ErrorBody {

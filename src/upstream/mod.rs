@@ -7,7 +7,10 @@ pub mod catalog;
 pub mod client;
 pub mod error_body;
 pub mod headers;
+mod quirks;
+mod reply;
 pub mod retry;
+mod timed;
 
 use std::{fmt, time::Duration};
 
@@ -135,7 +138,54 @@ pub enum Error {
     },
 }
 
+/// How providers say that a conversation is longer than a model's context (OpenAI, vLLM, llama.cpp, TGI, Mistral).
+const OVERFLOW_WORDS: [&str; 8] = [
+    "context length",
+    "context_length",
+    "context window",
+    "context size",
+    "maximum context",
+    "max_model_len",
+    "too many tokens",
+    "prompt is too long",
+];
+
 impl Error {
+    /// Whether the model has no room for the conversation.
+    pub fn is_context_overflow(&self) -> bool {
+        let Self::Status { status, body, .. } = self else {
+            return false;
+        };
+        let said = |text: &str| {
+            let text = text.to_lowercase();
+            OVERFLOW_WORDS.iter().any(|words| text.contains(words))
+        };
+        matches!(status.as_u16(), 400 | 413 | 422)
+            && (said(&body.message) || body.code.as_deref().is_some_and(said))
+    }
+
+    /// A word for metrics; there are few of them.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::Timeout { deadline, .. } => match deadline {
+                Deadline::Connect => "timeout_connect",
+                Deadline::FirstEvent => "timeout_first_event",
+                Deadline::Answer => "timeout_answer",
+                Deadline::Idle => "timeout_idle",
+                Deadline::Total => "timeout_total",
+            },
+            Self::Invalid { .. } => "invalid",
+            Self::Truncated { .. } => "truncated",
+            Self::Authentication { .. } => "authentication",
+            Self::Status { status, .. } => match status.as_u16() {
+                429 => "rate_limited",
+                500.. => "status_5xx",
+                _ => "status_4xx",
+            },
+        }
+    }
+
     /// The provider at fault.
     pub fn upstream(&self) -> &str {
         match self {

@@ -24,7 +24,7 @@ use crate::{
 
 fn upload(bytes: BoxStream<'static, io::Result<Bytes>>) -> Upload {
     Upload {
-        workspace: WorkspaceId(42),
+        workspace: Some(WorkspaceId(42)),
         filename: "été \"1\".md".to_owned(),
         title: None,
         content_type: Some("text/markdown".to_owned()),

@@ -65,7 +65,7 @@ async fn with_citations_the_passages_are_numbered_and_one_sentence_asks_for_the_
     assert_eq!(
         grounding("", found).await,
         format!(
-            "{INSTRUCTIONS} {CITE}\n\nContext:\n[1] [policy.pdf, p.3]\nFive years.\n\n[2] [old.pdf, p.3]\nThen deleted."
+            "{INSTRUCTIONS}\n\nContext:\n[1] [policy.pdf, p.3]\nFive years.\n\n[2] [old.pdf, p.3]\nThen deleted.\n\n{CITE}"
         )
     );
 }

@@ -21,11 +21,20 @@ mod support {
     pub(crate) mod upstream;
 }
 
+mod auth;
+mod errors;
+mod faults;
 mod grounded;
 mod inject;
+mod models;
+mod overflow;
+mod relay;
+mod scopes;
 mod settings;
+mod streams;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use support::lighton::result;
 
@@ -47,4 +56,13 @@ fn passage(id: &str, content: &str) -> Value {
     found["chunk_id"] = json!(id);
     found["source"]["filename"] = json!(format!("{id}.pdf"));
     found
+}
+
+/// A client's key called `name`, which is also its text, with these settings.
+fn key(name: &str, settings: &str) -> String {
+    let digest: String = Sha256::digest(name)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("\n[[keys]]\nname = \"{name}\"\nsha256 = \"{digest}\"\n{settings}\n")
 }

@@ -30,7 +30,8 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "rag",
         ],
     ),
-    ("sandbox", &["openai", "sse", "retrieval"]),
+    // `config` for the numbers of workspaces, which stand in a search query.
+    ("sandbox", &["config", "openai", "sse", "retrieval"]),
     (
         "http",
         &[

@@ -4,12 +4,12 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
     body::Body,
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -20,8 +20,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, info, info_span};
 
 use crate::{
-    http::{Parts, error::ApiError},
+    app::App,
+    http::{Parts, error::ApiError, is_event_stream},
+    rag::tally::{Counts, Tally},
     sse::Ending,
+    telemetry::metrics::Report,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,6 +33,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Debug, Default)]
 pub(in crate::http) struct Notes {
     fields: Mutex<Fields>,
+    /// What the answer takes, once there is somebody to count it.
+    tally: OnceLock<Arc<Tally>>,
     /// How a stream ended, where the body knows better than its bytes do.
     pub(in crate::http) ending: Arc<OnceLock<Ending>>,
 }
@@ -56,6 +61,11 @@ impl Notes {
         fields.mode = mode;
     }
 
+    /// Where it is counted what the answer takes.
+    pub(in crate::http) fn count_in(&self, tally: &Arc<Tally>) {
+        let _ = self.tally.set(Arc::clone(tally));
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Fields> {
         self.fields.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -73,8 +83,10 @@ pub(in crate::http) async fn observe(
     let notes = Arc::new(Notes::default());
     request.extensions_mut().insert(Arc::clone(&notes));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let route = request.extensions().get::<MatchedPath>();
+    let endpoint = route.map_or_else(|| "other".to_owned(), |route| route.as_str().to_owned());
 
-    let app = parts.load();
+    let app = parts.load_full();
     let is_probe = matches!(path.as_str(), "/healthz" | "/readyz" | "/metrics");
     let place = if is_probe {
         None
@@ -82,6 +94,7 @@ pub(in crate::http) async fn observe(
         Arc::clone(&app.places).try_acquire_owned().ok()
     };
     let mut response = if place.is_none() && !is_probe {
+        app.metrics.shed();
         crowded().into_response()
     } else {
         next.run(request).instrument(span.clone()).await
@@ -92,22 +105,41 @@ pub(in crate::http) async fn observe(
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    let is_stream = is_event_stream(response.headers());
     let line = Line {
         began,
         span,
         method: method.to_string(),
         path,
+        endpoint,
         status: response.status(),
         notes,
-        quiet: is_probe,
+        app: Arc::clone(&app),
     };
     response.map(|body| {
         Body::new(Observed {
             body,
-            line: Some(line),
+            line: (!is_probe).then_some(line),
+            _open: is_stream.then(|| OpenStream::new(app)),
             _place: place,
         })
     })
+}
+
+/// A stream being sent, as long as this lives.
+struct OpenStream(Arc<App>);
+
+impl OpenStream {
+    fn new(app: Arc<App>) -> Self {
+        app.metrics.open_streams.inc();
+        Self(app)
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.metrics.open_streams.dec();
+    }
 }
 
 fn crowded() -> ApiError {
@@ -118,7 +150,7 @@ fn crowded() -> ApiError {
         "overloaded",
         message,
     )
-    .retry_after(std::time::Duration::from_secs(1))
+    .retry_after(Duration::from_secs(1))
 }
 
 /// The caller's id, if it is sane, else a new one.
@@ -146,40 +178,112 @@ struct Line {
     span: tracing::Span,
     method: String,
     path: String,
+    endpoint: String,
     status: StatusCode,
     notes: Arc<Notes>,
-    quiet: bool,
+    app: Arc<App>,
 }
 
 impl Line {
     fn write(self, seen: Ending) {
-        if self.quiet {
-            return;
-        }
         let ending = self.notes.ending.get().copied().unwrap_or(seen);
-        let fields = self.notes.lock().clone();
-        let duration_ms = self.began.elapsed().as_secs_f64() * 1000.0;
+        let mut fields = self.notes.lock().clone();
+        let tally = self.notes.tally.get();
+        let mut counts = tally.map(|tally| tally.counts()).unwrap_or_default();
+        if let Some(upstream) = counts.upstream.take() {
+            fields.upstream = upstream;
+        }
+        let first_event = tally.and_then(|tally| tally.first_event.get());
+        let first_event = first_event.map(|at| at.saturating_duration_since(self.began));
+        self.count(ending, &fields, &counts, first_event);
+        let of_search = counts.timings.search.or_else(|| {
+            let all = counts.searches.iter().map(|(_, took)| *took);
+            (!counts.searches.is_empty()).then(|| all.sum())
+        });
+        let cached = counts.searches.iter().filter(|(what, _)| *what == "cached");
+        let sources = (self.app.config.log.sources && !counts.sources.is_empty())
+            .then(|| sources(&counts.sources));
+        // Counts of nothing are left out: most lines are short.
+        let some = |count: usize| (count > 0).then_some(count);
         self.span.in_scope(|| {
             info!(
                 status = self.status.as_u16(),
-                duration_ms = (duration_ms * 10.0).round() / 10.0,
+                duration_ms = milliseconds(self.began.elapsed()),
                 ending = ending.as_str(),
                 key = fields.key,
                 model = fields.model,
                 upstream = fields.upstream,
                 mode = fields.mode,
+                searches = some(counts.searches.len()),
+                cached = some(cached.count()),
+                passages = some(counts.passages),
+                passage_tokens = (counts.passages > 0).then_some(counts.passage_tokens),
+                prompt_tokens = counts.prompt_tokens,
+                completion_tokens = counts.completion_tokens,
+                retries = some(counts.retries.len()),
+                fallbacks = some(counts.fallbacks.len()),
+                ttfe_ms = first_event.map(milliseconds),
+                search_ms = of_search.map(milliseconds),
+                upstream_ms = counts.timings.upstream.map(milliseconds),
+                sources,
                 "{} {}",
                 self.method,
                 self.path
             );
         });
     }
+
+    fn count(
+        &self,
+        ending: Ending,
+        fields: &Fields,
+        counts: &Counts,
+        first_event: Option<Duration>,
+    ) {
+        let passages = u64::try_from(counts.passages).unwrap_or(u64::MAX);
+        self.app.metrics.record(&Report {
+            endpoint: &self.endpoint,
+            upstream: &fields.upstream,
+            model: &fields.model,
+            is_listed: self.app.catalog.is_listed(&fields.model),
+            mode: fields.mode,
+            key: &fields.key,
+            status: self.status.as_u16(),
+            ending: ending.as_str(),
+            duration: self.began.elapsed(),
+            first_event,
+            longest_gap: counts.longest_gap,
+            searches: &counts.searches,
+            passages,
+            tokens: [
+                ("prompt", counts.prompt_tokens.unwrap_or_default()),
+                ("completion", counts.completion_tokens.unwrap_or_default()),
+                ("passages", counts.passage_tokens.into()),
+            ],
+            retries: &counts.retries,
+            fallbacks: &counts.fallbacks,
+            failures: &counts.failures,
+        });
+    }
+}
+
+/// `512:550e8400-… 513:…`: file and chunk of each passage that the model was given.
+fn sources(sources: &[(i64, String)]) -> String {
+    let named = sources
+        .iter()
+        .map(|(file, chunk)| format!("{file}:{chunk}"));
+    named.collect::<Vec<_>>().join(" ")
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
 /// A body that notices how it ended and keeps the request's place until then.
 struct Observed {
     body: Body,
     line: Option<Line>,
+    _open: Option<OpenStream>,
     _place: Option<OwnedSemaphorePermit>,
 }
 

@@ -63,7 +63,7 @@ fn presented(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The token of `Authorization: Bearer`.
-pub(in crate::http) fn bearer(headers: &HeaderMap) -> Option<&str> {
+fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers
         .get(header::AUTHORIZATION)?
         .to_str()

@@ -7,16 +7,18 @@
 use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
-use super::calls::{self, Call};
+use super::{
+    calls::{self, Call},
+    trail::{Key, Trail},
+};
 use crate::{
     access::Scope,
     openai::{Json, Message, Object},
     rag::{
         citations,
         passages::{Selection, Source, Style},
+        prompt,
     },
 };
 
@@ -25,6 +27,9 @@ const TTL: Duration = Duration::from_secs(3600);
 
 /// What all kept turns may take, in bytes (their texts).
 const SIZE_LIMIT: u64 = 64 << 20;
+
+/// What names the passages that an earlier search of the conversation brought already.
+const GIVEN: &str = "Already given above:";
 
 /// One turn that searched, with the answers to its hidden calls.
 #[derive(Debug, Clone)]
@@ -60,12 +65,12 @@ pub(super) struct Kept {
 /// The kept turns of this process.
 #[derive(Debug, Clone)]
 pub struct KeptTurns {
-    turns: Cache<[u8; 32], Arc<Kept>>,
+    turns: Cache<Key, Arc<Kept>>,
 }
 
 impl Default for KeptTurns {
     fn default() -> Self {
-        let size = |_: &[u8; 32], kept: &Arc<Kept>| u32::try_from(kept.size()).unwrap_or(u32::MAX);
+        let size = |_: &Key, kept: &Arc<Kept>| u32::try_from(kept.size()).unwrap_or(u32::MAX);
         Self {
             turns: Cache::builder()
                 .weigher(size)
@@ -95,137 +100,65 @@ impl Kept {
     }
 }
 
-/// Reads a conversation from its beginning: ids of calls repeat between conversations, so a turn is known by all that came before it.
-#[derive(Clone)]
-pub(super) struct Trail(Sha256);
-
-impl Trail {
-    /// The beginning of a conversation of `tenant` within `scope`: two tenants with the same words and ids never meet.
-    pub(super) fn new(tenant: &str, scope: &Scope) -> Self {
-        let mut trail = Self(Sha256::new());
-        trail.take(tenant);
-        match scope {
-            Scope::Every => trail.take("every"),
-            Scope::Only(ids) => ids.iter().for_each(|id| trail.take(&id.to_string())),
-        }
-        trail
-    }
-
-    /// Goes past one message, by what it means: clients write the same message in other bytes.
-    pub(super) fn pass(&mut self, message: &Message) {
-        #[derive(Deserialize)]
-        struct Answered {
-            #[serde(default)]
-            tool_call_id: Option<String>,
-        }
-        self.take(&message.role);
-        self.take(&message.text());
-        if let Ok(Answered {
-            tool_call_id: Some(id),
-        }) = message.json.read()
-        {
-            self.take(&id);
-        }
-        for call in Object::parse(&message.json)
-            .map(|object| calls::of_message(&object))
-            .unwrap_or_default()
-        {
-            self.take_call(&call);
-        }
-    }
-
-    /// The key of the turn that stands here and shows the client `visible`.
-    pub(super) fn key(&self, visible: &[Call]) -> [u8; 32] {
-        let mut here = self.clone();
-        visible.iter().for_each(|call| here.take_call(call));
-        here.0.finalize().into()
-    }
-
-    fn take_call(&mut self, call: &Call) {
-        self.take(&call.id);
-        self.take(&call.name);
-        self.take(&call.arguments);
-    }
-
-    fn take(&mut self, text: &str) {
-        self.0.update((text.len() as u64).to_be_bytes());
-        self.0.update(text.as_bytes());
-    }
-}
-
 impl KeptTurns {
-    pub(super) fn keep(&self, key: [u8; 32], kept: Kept) {
+    pub(super) fn keep(&self, key: Key, kept: Kept) {
         self.turns.insert(key, Arc::new(kept));
     }
 
     /// Puts the kept turns of a conversation back where they belong; returns the messages, and what was found for them.
     pub(super) fn put_back(
         &self,
-        tenant: &str,
+        mut trail: Trail,
         scope: &Scope,
         style: Style,
         messages: Vec<Message>,
     ) -> (Vec<Message>, Kept) {
-        let mut trail = Trail::new(tenant, scope);
         let mut restored = Kept::default();
         let mut all = Vec::with_capacity(messages.len());
-        for message in messages {
-            let visible = match message.role.as_str() {
-                "assistant" => Object::parse(&message.json)
-                    .map(|object| calls::of_message(&object))
-                    .unwrap_or_default(),
-                _ => Vec::new(),
-            };
-            let kept = if visible.is_empty() {
-                None
-            } else {
-                self.turns.get(&trail.key(&visible))
-            };
+        for mut message in messages {
+            let kept = self.find(&trail, &message);
             trail.pass(&message);
-            let Some(kept) = kept else {
-                let mut message = message;
-                // Numbers of other answers meant other passages; those of kept turns keep their meaning.
-                if style == Style::Numbered && message.role == "assistant" {
-                    message.change_text(citations::without_markers);
+            match kept.filter(|kept| restored.takes(kept, scope)) {
+                Some(kept) => {
+                    for turn in &kept.turns {
+                        all.extend(turn.messages(&restored.sources, style));
+                    }
                 }
-                all.push(message);
-                continue;
-            };
-            // The scope may have become narrower since: what it no longer holds is not shown again.
-            for source in kept.sources.iter().filter(|source| {
-                scope.holds(
-                    source
-                        .passage
-                        .workspace
-                        .as_ref()
-                        .map(|workspace| workspace.id),
-                )
-            }) {
-                if !restored
-                    .sources
-                    .iter()
-                    .any(|known| known.index == source.index)
-                {
-                    restored.sources.push(source.clone());
+                None => {
+                    // Numbers of other answers meant other passages; those of kept turns keep their meaning.
+                    if style == Style::Numbered && message.role == "assistant" {
+                        message.change_text(citations::without_markers);
+                    }
+                    all.push(message);
                 }
-            }
-            restored.queries.extend(
-                kept.queries
-                    .iter()
-                    .filter(|query| !restored.queries.contains(query))
-                    .cloned()
-                    .collect::<Vec<_>>(),
-            );
-            for turn in &kept.turns {
-                all.extend(turn.messages(&restored.sources, style));
             }
         }
         restored.sources.sort_by_key(|source| source.index);
         (all, restored)
     }
+
+    fn find(&self, trail: &Trail, message: &Message) -> Option<Arc<Kept>> {
+        if message.role != "assistant" {
+            return None;
+        }
+        let visible = calls::of_message(&Object::parse(&message.json)?);
+        if visible.is_empty() {
+            return None;
+        }
+        self.turns.get(&trail.key(&visible))
+    }
 }
 
 impl KeptTurn {
+    /// A turn whose hidden calls are not answered yet.
+    pub(super) fn new(content: Option<String>, calls: Vec<Call>) -> Self {
+        Self {
+            content,
+            calls,
+            results: Vec::new(),
+        }
+    }
+
     /// The turn as the model knows it: its own message, then the answers to its hidden calls.
     pub(super) fn messages(&self, sources: &[Source], style: Style) -> Vec<Message> {
         let own = calls::message(self.content.as_deref(), &self.calls);
@@ -246,17 +179,24 @@ impl Body {
             Self::Text(text) => text.clone(),
             Self::Passages { fresh, again } => {
                 let find = |index: &usize| sources.iter().find(|source| source.index == *index);
-                let blocks = fresh
+                let mut all: Vec<String> = fresh
                     .iter()
                     .filter_map(find)
-                    .map(|source| source.block(style));
-                let named = again
+                    .map(|source| source.block(style))
+                    .collect();
+                let named: Vec<String> = again
                     .iter()
                     .filter_map(find)
-                    .map(|source| format!("{} (given above)", source.head(style)));
-                let all: Vec<String> = blocks.chain(named).collect();
+                    .map(|source| match style {
+                        Style::Numbered => format!("[{}]", source.index),
+                        Style::Plain => source.head(style),
+                    })
+                    .collect();
+                if !named.is_empty() {
+                    all.push(format!("{GIVEN} {}.", named.join(", ")));
+                }
                 if all.is_empty() {
-                    crate::rag::prompt::NO_RESULTS.to_owned()
+                    prompt::NO_RESULTS.to_owned()
                 } else {
                     all.join("\n\n")
                 }
@@ -266,6 +206,40 @@ impl Body {
 }
 
 impl Kept {
+    /// Takes over what was kept, unless its numbers are taken by other passages: then it is as good as gone.
+    fn takes(&mut self, kept: &Kept, scope: &Scope) -> bool {
+        let known = |source: &Source| {
+            self.sources
+                .iter()
+                .find(|known| known.index == source.index)
+        };
+        let clashes = kept.sources.iter().any(|source| {
+            known(source).is_some_and(|known| known.passage.chunk_id != source.passage.chunk_id)
+        });
+        if clashes {
+            return false;
+        }
+        // The scope may have become narrower since: what it no longer holds is not shown again.
+        let within = |source: &&Source| {
+            let workspace = source.passage.workspace.as_ref();
+            scope.holds(workspace.map(|workspace| workspace.id))
+        };
+        let fresh: Vec<Source> = kept
+            .sources
+            .iter()
+            .filter(|source| known(source).is_none())
+            .filter(within)
+            .cloned()
+            .collect();
+        self.sources.extend(fresh);
+        for query in &kept.queries {
+            if !self.queries.contains(query) {
+                self.queries.push(query.clone());
+            }
+        }
+        true
+    }
+
     /// A selection that goes on from what was found before.
     pub(super) fn selection(&self) -> Selection {
         Selection::continued(self.sources.clone())

@@ -34,9 +34,6 @@ const QUERY_KEYS: [&str; 7] = [
     "input",
 ];
 
-/// How many results a call asks for that does not say (the guides' default).
-const DEFAULT_RESULTS: u16 = 5;
-
 /// The most that a call may ask for (the guides' range).
 const MAX_RESULTS: u16 = 50;
 
@@ -80,6 +77,15 @@ pub fn check(request: &ChatRequest) -> Result<(), Invalid> {
         let message = "`n` over 1 cannot be answered with the search tool; send `n: 1`, or `rag.mode: \"inject\"`";
         return Err(Invalid::value("n", message));
     }
+    let older = request
+        .object()
+        .value("functions")
+        .and_then(Json::items)
+        .is_some_and(|functions| !functions.is_empty());
+    if older {
+        let message = "`functions` cannot stand beside the search tool; send them as `tools`, or `rag.mode: \"inject\"`";
+        return Err(Invalid::value("functions", message));
+    }
     match client_tools(request).iter().position(|name| name == NAME) {
         Some(index) => Err(Invalid::value(
             format!("tools[{index}].function.name"),
@@ -105,10 +111,17 @@ pub(super) fn client_tools(request: &ChatRequest) -> Vec<String> {
 }
 
 fn function_name(tool: &Json) -> Option<String> {
-    Object::parse(tool)?
-        .value("function")
+    let tool = Object::parse(tool)?;
+    tool.value("function")
+        .or_else(|| tool.value("custom"))
         .and_then(Object::parse)?
         .read_value("name")
+}
+
+/// Whether the client's `tool_choice` names the gateway's search.
+pub(super) fn chooses_search(request: &ChatRequest) -> bool {
+    let choice = request.object().value("tool_choice");
+    choice.and_then(function_name).as_deref() == Some(NAME)
 }
 
 /// Whose a call is.
@@ -140,7 +153,8 @@ pub(super) fn owner(name: &str, client_tools: &[String]) -> Owner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Arguments {
     pub(super) query: String,
-    pub(super) max_results: u16,
+    /// 1..=50; `None` where the call does not say.
+    pub(super) max_results: Option<u16>,
 }
 
 impl Arguments {
@@ -160,7 +174,11 @@ impl Arguments {
 
     /// The arguments as they go back to the model: valid JSON, which chat templates parse again.
     pub(super) fn to_json(&self) -> String {
-        json!({"query": self.query, "max_results": self.max_results}).to_string()
+        match self.max_results {
+            Some(max_results) => json!({"query": self.query, "max_results": max_results}),
+            None => json!({"query": self.query}),
+        }
+        .to_string()
     }
 }
 
@@ -215,15 +233,13 @@ fn query(value: &Value) -> Option<String> {
     (!query.is_empty()).then_some(query)
 }
 
-fn max_results(value: &Value) -> u16 {
+fn max_results(value: &Value) -> Option<u16> {
     let number = match value.get("max_results") {
         Some(Value::Number(number)) => number.as_f64(),
         Some(Value::String(text)) => text.trim().parse().ok(),
         _ => None,
     };
-    let Some(number) = number.filter(|number| number.is_finite()) else {
-        return DEFAULT_RESULTS;
-    };
+    let number = number.filter(|number| number.is_finite())?;
     // Out of range is mended to the nearest end; the cast is exact within it.
     #[expect(
         clippy::cast_possible_truncation,
@@ -231,7 +247,7 @@ fn max_results(value: &Value) -> u16 {
         reason = "clamped to 1..=50 first"
     )]
     let number = number.clamp(1.0, f64::from(MAX_RESULTS)) as u16;
-    number
+    Some(number)
 }
 
 #[cfg(test)]
@@ -240,7 +256,7 @@ mod tests {
 
     use super::*;
 
-    fn read(written: &str) -> Option<(String, u16)> {
+    fn read(written: &str) -> Option<(String, Option<u16>)> {
         Arguments::read(written)
             .ok()
             .map(|arguments| (arguments.query, arguments.max_results))
@@ -248,32 +264,34 @@ mod tests {
 
     #[test]
     fn what_is_plain_is_mended() {
+        // 0 stands for a number that the call does not say.
         for (written, query, results) in [
             (r#"{"query": "a b", "max_results": 3}"#, "a b", 3),
-            (r#"{"query": "a"}"#, "a", 5),
+            (r#"{"query": "a"}"#, "a", 0),
             (r#"{"query": "a", "max_results": "10"}"#, "a", 10),
-            (r#"{"query": "a", "max_results": "ten"}"#, "a", 5),
+            (r#"{"query": "a", "max_results": "ten"}"#, "a", 0),
             (r#"{"query": "a", "max_results": 1000}"#, "a", 50),
             (r#"{"query": "a", "max_results": -1}"#, "a", 1),
             (r#"{"query": "a", "max_results": 2.7}"#, "a", 2),
-            (r#"{"query": "a", "max_results": 1e400}"#, "a", 5),
+            (r#"{"query": "a", "max_results": 1e400}"#, "a", 0),
             (
                 r#"{"query": "a", "workspace_id": [1], "file_id": 2}"#,
                 "a",
-                5,
+                0,
             ),
-            (r#"{"query": "a""#, "a", 5),
-            (r#"{"query": "a"#, "a", 5),
-            (r#"{"query": "a"}}junk"#, "a", 5),
-            (r#""{\"query\": \"a\"}""#, "a", 5),
-            (r#""just words""#, "just words", 5),
-            (r#"{"q": "a"}"#, "a", 5),
-            (r#"{"queries": ["a", "b"]}"#, "a b", 5),
-            ("```json\n{\"query\": \"a\"}\n```", "a", 5),
-            (r#"{"query": 42}"#, "42", 5),
+            (r#"{"query": "a""#, "a", 0),
+            (r#"{"query": "a"#, "a", 0),
+            (r#"{"query": "a"}}junk"#, "a", 0),
+            (r#""{\"query\": \"a\"}""#, "a", 0),
+            (r#""just words""#, "just words", 0),
+            (r#"{"q": "a"}"#, "a", 0),
+            (r#"{"queries": ["a", "b"]}"#, "a b", 0),
+            ("```json\n{\"query\": \"a\"}\n```", "a", 0),
+            (r#"{"query": 42}"#, "42", 0),
         ] {
             // 1e400 is no JSON number to this parser: then the whole text is not valid, and a tool error says so.
-            let expected = (!written.contains("1e400")).then(|| (query.to_owned(), results));
+            let expected = (!written.contains("1e400"))
+                .then(|| (query.to_owned(), (results > 0).then_some(results)));
             assert_eq!(read(written), expected, "{written}");
         }
     }
@@ -320,7 +338,7 @@ mod tests {
         fn whatever_is_written_is_bounded(written in any::<String>()) {
             if let Ok(arguments) = Arguments::read(&written) {
                 prop_assert!(!arguments.query.is_empty() && arguments.query.chars().count() <= QUERY_LIMIT);
-                prop_assert!((1..=MAX_RESULTS).contains(&arguments.max_results));
+                prop_assert!(arguments.max_results.is_none_or(|number| (1..=MAX_RESULTS).contains(&number)));
             }
         }
     }

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
-use super::session::{Session, Step, Turn, read_message};
+use super::{
+    calls::{self, Call},
+    leak::Filter,
+    session::{Session, Step, Turn},
+    voice::finish_reason,
+};
 use crate::{
-    openai::{Json, Object},
+    openai::{Json, Object, chunk::content_text},
     rag::{Answer, Error, Job, Pipeline, answer, meta},
 };
-
-/// The fields of a message whose texts of all turns are joined.
-const SPOKEN: [&str; 3] = ["content", "reasoning", "reasoning_content"];
 
 /// Answers a request: turn after turn, until one speaks or calls the client's own tools.
 pub(in crate::rag) async fn answer(pipeline: Arc<Pipeline>, job: Job) -> Result<Answer, Error> {
@@ -20,42 +22,48 @@ pub(in crate::rag) async fn answer(pipeline: Arc<Pipeline>, job: Job) -> Result<
     loop {
         session.prepare();
         let pipeline = Arc::clone(&session.pipeline);
-        let ((head, body), route) = pipeline
+        let delivered = pipeline
             .deliver(&session.job, |client, call| Box::pin(client.whole(call)))
-            .await?;
-        let (head, route) = (head, route.clone());
+            .await;
+        let delivered = delivered.map(|(answer, route)| (answer, route.clone()));
+        let ((head, body), route) = match delivered {
+            Ok(delivered) => delivered,
+            Err(error) if session.may_ask_otherwise(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        session.stay_with(&route);
         session.timings.upstream =
             Some(session.timings.upstream.unwrap_or_default() + head.latency);
         let (choice, message) = first_choice(&body);
-        let (content, calls) = read_message(&message);
-        spoken.add(&message, content.as_deref(), &choice);
+        let heard = Heard::of(&message);
+        spoken.add(&message, &heard, &choice);
         let turn = Turn {
-            content,
-            calls,
+            content: heard.text,
+            says_otherwise: says_otherwise(&message),
+            calls: heard.calls,
             finish: choice.read_value("finish_reason"),
             usage: body.read_value("usage"),
         };
-        let calls = match session.conclude(turn)? {
+        let clients = match session.conclude(turn)? {
             Step::Again => continue,
             Step::Answer(turn, planned) => {
                 session.run(turn, planned).await?;
                 continue;
             }
-            Step::Client(turn, planned, calls) => {
-                if session.has_hidden_turns() || !planned.is_empty() {
-                    session.run(turn, planned).await?;
-                    session.keep(&calls);
-                }
-                calls
+            Step::Client(turn, planned, clients) => {
+                session.run(turn, planned).await?;
+                session.keep(&clients);
+                clients
             }
             Step::Done => Vec::new(),
         };
-        let calls: Vec<Value> = calls.iter().map(super::calls::Call::to_value).collect();
-        let mut body = spoken.put_into(body, choice, message, &calls);
+        let mut body = spoken.put_into(body, choice, message, &clients);
         if let Some(usage) = &session.usage {
             body.set("usage", Json::of(usage));
         }
         let links = session.links();
+        let tally = &session.job.progress.tally;
+        tally.answered(route.upstream.name(), session.timings);
         let meta = meta(&route, head, session.timings);
         return Ok(Answer::Whole(
             meta,
@@ -80,23 +88,80 @@ fn first_choice(body: &Object) -> (Object, Object) {
     (choice, message)
 }
 
+fn says_otherwise(message: &Object) -> bool {
+    ["refusal", "audio"].iter().any(|key| {
+        message
+            .value(key)
+            .is_some_and(|said| !matches!(&said.bytes()[..], b"null" | b"\"\"" | b"{}"))
+    })
+}
+
+/// What one message says, with the calls that leaked into its text taken out of it.
+struct Heard {
+    /// Its content, as the upstream wrote it where nothing was taken out; `None` for `null`.
+    content: Option<Json>,
+    /// Its text.
+    text: Option<String>,
+    calls: Vec<Call>,
+}
+
+impl Heard {
+    fn of(message: &Object) -> Self {
+        let mut calls = calls::of_message(message);
+        let Some(content) = message
+            .value("content")
+            .filter(|content| !content.is_null())
+        else {
+            return Self {
+                content: None,
+                text: None,
+                calls,
+            };
+        };
+        let text = content
+            .read::<&RawValue>()
+            .map(|content| content_text(content).into_owned())
+            .unwrap_or_default();
+        let mut filter = Filter::default();
+        filter.push(&text);
+        let rest = filter.finish();
+        if rest.removed == 0 || content.items().is_some() {
+            return Self {
+                content: Some(content.clone()),
+                text: Some(text),
+                calls,
+            };
+        }
+        let kept = text
+            .get(..text.len() - rest.removed)
+            .unwrap_or_default()
+            .to_owned();
+        calls.extend(rest.calls);
+        Self {
+            content: Some(Json::of(&kept)),
+            text: Some(kept),
+            calls,
+        }
+    }
+}
+
+/// The fields of a message that hold thoughts.
+const THOUGHTS: [&str; 2] = ["reasoning", "reasoning_content"];
+
 /// What the turns said, in order.
 #[derive(Debug, Default)]
 struct Spoken {
-    texts: [Option<String>; 3],
+    contents: Vec<Json>,
+    thoughts: [Option<String>; 2],
     logprobs: Vec<Json>,
 }
 
 impl Spoken {
-    fn add(&mut self, message: &Object, content: Option<&str>, choice: &Object) {
-        for (field, text) in SPOKEN.into_iter().zip(&mut self.texts) {
-            let said = if field == "content" {
-                content.map(str::to_owned)
-            } else {
-                message.read_value::<String>(field)
-            };
-            if let Some(said) = said {
-                text.get_or_insert_default().push_str(&said);
+    fn add(&mut self, message: &Object, heard: &Heard, choice: &Object) {
+        self.contents.extend(heard.content.clone());
+        for (field, thoughts) in THOUGHTS.into_iter().zip(&mut self.thoughts) {
+            if let Some(more) = message.read_value::<String>(field) {
+                thoughts.get_or_insert_default().push_str(&more);
             }
         }
         let logprobs = choice.value("logprobs").and_then(Object::parse);
@@ -113,26 +178,30 @@ impl Spoken {
         mut body: Object,
         mut choice: Object,
         mut message: Object,
-        calls: &[Value],
+        clients: &[Call],
     ) -> Object {
-        for (field, text) in SPOKEN.into_iter().zip(self.texts) {
-            let text = text.filter(|text| !text.is_empty() || calls.is_empty());
-            match text {
-                // What only one turn said stays as its upstream wrote it.
-                Some(text) if message.read_value::<String>(field).as_ref() == Some(&text) => {}
-                Some(text) => message.set(field, Json::of(&text)),
-                None if field == "content" => message.set(field, Json::of(&Value::Null)),
-                None => {}
+        let content = joined(&self.contents)
+            .filter(|content| clients.is_empty() || &content.bytes()[..] != b"\"\"");
+        message.set("content", content.unwrap_or(Json::of(&Value::Null)));
+        for (field, thoughts) in THOUGHTS.into_iter().zip(self.thoughts) {
+            // What only one turn thought stays as its upstream wrote it.
+            if let Some(thoughts) = thoughts
+                && message.read_value::<String>(field).as_deref() != Some(thoughts.as_str())
+            {
+                message.set(field, Json::of(&thoughts));
             }
         }
-        if calls.is_empty() {
+        message.remove("function_call");
+        if clients.is_empty() {
             message.remove("tool_calls");
-            if choice.read_value::<String>("finish_reason").as_deref() == Some("tool_calls") {
-                choice.set("finish_reason", Json::of("stop"));
-            }
         } else {
-            message.set("tool_calls", Json::of(calls));
-            choice.set("finish_reason", Json::of("tool_calls"));
+            let calls: Vec<Value> = clients.iter().map(Call::to_value).collect();
+            message.set("tool_calls", Json::of(&calls));
+        }
+        let said: Option<String> = choice.read_value("finish_reason");
+        let finish = finish_reason(said.as_deref(), !clients.is_empty());
+        if said.as_deref() != Some(finish) {
+            choice.set("finish_reason", Json::of(finish));
         }
         if !self.logprobs.is_empty() {
             let mut logprobs = choice
@@ -149,4 +218,35 @@ impl Spoken {
         body.set("choices", Json::array([&choice.to_json()]));
         body
     }
+}
+
+/// The contents of all turns as one, nothing between; `None` where there is none. One that stands alone stays as its upstream wrote it.
+fn joined(contents: &[Json]) -> Option<Json> {
+    let said: Vec<&Json> = contents
+        .iter()
+        .filter(|content| &content.bytes()[..] != b"\"\"")
+        .collect();
+    match said.as_slice() {
+        [] => contents.last().cloned(),
+        [one] => Some((*one).clone()),
+        _ => {
+            let texts: Option<String> = said
+                .iter()
+                .map(|content| content.read::<String>().ok())
+                .collect();
+            Some(texts.map_or_else(|| parts(&said), |text| Json::of(&text)))
+        }
+    }
+}
+
+/// Contents of which some are lists of parts, as one list.
+fn parts(contents: &[&Json]) -> Json {
+    let parts = contents.iter().flat_map(|content| {
+        content.items().unwrap_or_else(|| {
+            vec![Json::of(
+                &json!({"type": "text", "text": content.read::<Value>().ok()}),
+            )]
+        })
+    });
+    Json::array(&parts.collect::<Vec<_>>())
 }

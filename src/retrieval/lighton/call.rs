@@ -29,8 +29,8 @@ const ERROR_BODY_TIME: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Caller {
     http: reqwest::Client,
-    /// Scheme, host and path before `/api/v3`, without a slash at the end.
-    root: String,
+    /// What every path follows, with a slash at the end.
+    api: String,
     authorization: HeaderValue,
     key: Secret,
     pacer: Arc<Pacer>,
@@ -45,15 +45,26 @@ impl Caller {
         key: Secret,
         options: super::Options,
     ) -> Result<Self, Error> {
+        let root = base_url.as_str().trim_end_matches('/');
+        let root = root.strip_suffix("/api/v3").unwrap_or(root);
+        Self::under(http, format!("{root}/api/v3/"), key, options)
+    }
+
+    /// A caller of paths under `api`, which ends with a slash.
+    pub(super) fn under(
+        http: reqwest::Client,
+        api: String,
+        key: Secret,
+        options: super::Options,
+    ) -> Result<Self, Error> {
         let authorization = HeaderValue::from_str(&format!("Bearer {}", key.expose()));
         let mut authorization = authorization.map_err(|_| Error::Authentication {
             detail: "the key holds characters that no header can carry".to_owned(),
         })?;
         authorization.set_sensitive(true);
-        let root = base_url.as_str().trim_end_matches('/');
         Ok(Self {
             http,
-            root: root.strip_suffix("/api/v3").unwrap_or(root).to_owned(),
+            api,
             authorization,
             key,
             pacer: Arc::new(Pacer::new(options.requests_per_minute)),
@@ -67,11 +78,9 @@ impl Caller {
         self.timeout
     }
 
-    /// A request to a path under `/api/v3/`.
+    /// A request to a path of the API.
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self
-            .http
-            .request(method, format!("{}/api/v3/{path}", self.root));
+        let request = self.http.request(method, format!("{}{path}", self.api));
         request.header(header::AUTHORIZATION, self.authorization.clone())
     }
 

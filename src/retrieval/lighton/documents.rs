@@ -307,7 +307,8 @@ impl WireFile {
     }
 }
 
-fn status(word: Option<&str>) -> FileStatus {
+/// How far a file is, by the word that both versions of the API have for it.
+pub(super) fn status(word: Option<&str>) -> FileStatus {
     match word {
         Some("embedded") => FileStatus::Embedded,
         Some("fail" | "parsing_failed" | "embedding_failed") => FileStatus::Failed,

@@ -12,6 +12,7 @@ mod disposition;
 mod documents;
 mod errors;
 mod pacing;
+pub mod paradigm;
 mod query;
 mod retry;
 mod upload;
@@ -63,6 +64,8 @@ pub fn http_client(connect: Duration) -> Result<reqwest::Client, Error> {
     reqwest::Client::builder()
         .user_agent(concat!("groundwire/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
+        // Only the configured neighbours are spoken to, whatever proxy the environment names.
+        .no_proxy()
         .connect_timeout(connect)
         .tcp_nodelay(true)
         .build()
@@ -156,7 +159,11 @@ fn found(mut reply: SearchReply, query: &SearchQuery, cut: bool) -> Found {
         ));
     }
     let passages = reply.passages;
-    Found { passages, warnings }
+    Found {
+        passages,
+        warnings,
+        cached: false,
+    }
 }
 
 fn invalid_query(detail: &str) -> Error {

@@ -23,6 +23,11 @@ use crate::retrieval::documents::Upload;
 /// The fields go first, so that the service can refuse them before the file comes. `filename` is a field of its own because the name
 /// inside the part's header is encoded, and not every server undoes that.
 pub(super) fn form(upload: Upload) -> (Form, Watch) {
+    form_with(Form::new(), upload)
+}
+
+/// The same, after the fields that are there already.
+pub(super) fn form_with(mut form: Form, upload: Upload) -> (Form, Watch) {
     let watch = Watch::new();
     let stream = Watched {
         bytes: upload.bytes,
@@ -37,9 +42,10 @@ pub(super) fn form(upload: Upload) -> (Form, Watch) {
         part.file_name(upload.filename.clone()),
         upload.content_type.as_deref(),
     );
-    let mut form = Form::new()
-        .text("workspace_id", upload.workspace.to_string())
-        .text("filename", upload.filename);
+    if let Some(workspace) = upload.workspace {
+        form = form.text("workspace_id", workspace.to_string());
+    }
+    form = form.text("filename", upload.filename);
     if let Some(title) = upload.title {
         form = form.text("title", title);
     }

@@ -179,6 +179,7 @@ impl LocalIndex {
             return Ok(Found {
                 passages: Vec::new(),
                 warnings: vec![warning],
+                cached: false,
             });
         }
         let seen = self.seen();
@@ -187,6 +188,7 @@ impl LocalIndex {
         Ok(Found {
             passages,
             warnings: Vec::new(),
+            cached: false,
         })
     }
 

@@ -6,6 +6,9 @@
 /// What stands for the passages when a search found none.
 const NOTHING_FOUND: &str = "No results found.";
 
+/// How a last line begins that names passages which an earlier search of the conversation brought already: it is no content.
+const ALREADY_GIVEN: &str = "Already given above:";
+
 /// A piece of a document as the prompt shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Passage {
@@ -89,7 +92,7 @@ pub(super) fn passages(context: &str) -> Vec<Passage> {
         text: String::new(),
     };
     let mut after_blank = true;
-    for line in context.lines() {
+    for line in without_given(context).lines() {
         let starts = head(line).filter(|head| {
             after_blank && numbered.is_none_or(|numbered| numbered == head.number.is_some())
         });
@@ -110,6 +113,17 @@ pub(super) fn passages(context: &str) -> Vec<Passage> {
     passages.push(open);
     passages.retain(|passage| !matches!(passage.text.trim(), "" | NOTHING_FOUND));
     passages
+}
+
+fn without_given(context: &str) -> &str {
+    let trimmed = context.trim_end();
+    let start = trimmed.rfind('\n').map_or(0, |at| at + 1);
+    let (before, last) = trimmed.split_at(start);
+    if last.starts_with(ALREADY_GIVEN) {
+        before
+    } else {
+        context
+    }
 }
 
 /// Whether `text` asks to have the numbers of passages cited.
@@ -219,6 +233,15 @@ mod tests {
             find("Use the context.\n\nContext:\nNo results found.").expect("there is a context");
 
         assert_eq!(passages(prompt.context), []);
+    }
+
+    #[test]
+    fn a_line_that_names_passages_given_above_is_no_content() {
+        let both = passages("[3] [c.md]\nNew.\n\nAlready given above: [1], [2].\n");
+
+        assert_eq!(both.len(), 1);
+        assert_eq!(both[0].text.trim(), "New.");
+        assert_eq!(passages("Already given above: [a.pdf, p.1]."), []);
     }
 
     #[test]

@@ -7,7 +7,7 @@
     reason = "test code: a failure here is the test's failure"
 )]
 
-use std::io;
+use std::{io, time::Duration};
 
 use serde_json::Value;
 use tokio::{
@@ -18,6 +18,9 @@ use tokio::{
 };
 
 use super::reply::{Framing, Reply, Step};
+
+/// How often a repeated piece is written.
+const REPEAT_EVERY: Duration = Duration::from_millis(5);
 
 /// A request as it came in.
 #[derive(Debug, Clone)]
@@ -205,6 +208,16 @@ impl Connection {
                 gone = hangup(&mut self.stream, &mut self.unread) => return Err(gone),
             },
             Step::Hang => return Err(hangup(&mut self.stream, &mut self.unread).await),
+            Step::Repeat(bytes) => {
+                let framed = reply.framed(bytes);
+                loop {
+                    self.stream.write_all(&framed).await?;
+                    tokio::select! {
+                        () = tokio::time::sleep(REPEAT_EVERY) => {}
+                        gone = hangup(&mut self.stream, &mut self.unread) => return Err(gone),
+                    }
+                }
+            }
             Step::Cut => return self.close().await,
             Step::Reset => {
                 self.stream.set_zero_linger()?;

@@ -46,6 +46,8 @@ pub(super) enum Step {
     Wait(Gate),
     /// Writes nothing until the client hangs up.
     Hang,
+    /// Writes this piece over and over until the client hangs up.
+    Repeat(Vec<u8>),
     /// Closes the connection in good order, wherever the answer stands.
     Cut,
     /// Resets the connection (RST), wherever the answer stands.
@@ -187,6 +189,11 @@ impl Reply {
         self.step(Step::Hang)
     }
 
+    /// Writes a piece of the body every few milliseconds until the client hangs up.
+    pub(crate) fn repeat(self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.step(Step::Repeat(bytes.into()))
+    }
+
     /// Closes the connection here, in good order.
     pub(crate) fn cut(self) -> Self {
         self.step(Step::Cut)
@@ -249,7 +256,7 @@ impl Reply {
     fn length(&self) -> usize {
         let length = |step: &Step| match step {
             Step::Piece(bytes) | Step::Raw(bytes) => bytes.len(),
-            Step::Wait(_) | Step::Hang | Step::Cut | Step::Reset => 0,
+            Step::Wait(_) | Step::Hang | Step::Repeat(_) | Step::Cut | Step::Reset => 0,
         };
         self.steps.iter().map(length).sum()
     }

@@ -1,0 +1,45 @@
+//! `POST /v1/completions`: chat's road with a prompt in place of a conversation.
+
+use std::sync::Arc;
+
+use axum::{Extension, extract::Request, response::Response};
+use tokio::time::Instant;
+
+use super::{
+    chat::{self, Asked},
+    error::ApiError,
+    extract::json_body,
+    middleware::access_log::Notes,
+};
+use crate::{
+    access::Principal,
+    app::App,
+    config::Mode,
+    openai::{ChatRequest, CompletionRequest},
+    rag::completion::Endpoint,
+};
+
+/// Answers a completion request.
+pub(super) async fn create(
+    Extension(app): Extension<Arc<App>>,
+    Extension(principal): Extension<Arc<Principal>>,
+    Extension(notes): Extension<Arc<Notes>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let arrived = Instant::now();
+    let (head, body) = request.into_parts();
+    let body = json_body(&head.headers, body, app.config.limits.request_body_bytes).await?;
+    let mut completion = CompletionRequest::parse(body)?;
+    let asked = Asked {
+        rag: completion.remove("rag"),
+        request: ChatRequest::of_completion(&completion),
+        endpoint: Endpoint::Completions(Box::new(completion)),
+        arrived,
+    };
+    let job = chat::job(&app, &principal, &head, asked).await?;
+    if job.mode() == Mode::Tool {
+        let message = "mode `tool` needs tool calls, which completions do not have; set `rag.mode` to `inject` or `off`, or use `POST /v1/chat/completions`";
+        return Err(ApiError::bad_request("invalid_value", message).param("rag.mode"));
+    }
+    chat::answer(&app, job, arrived, &notes).await
+}

@@ -1,0 +1,80 @@
+//! What the requests of all endpoints have in common.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    chat::Invalid,
+    json::{Json, Object},
+};
+
+/// Reads a body as an object without a key that stands twice.
+pub(super) fn object(body: Bytes) -> Result<Object, Invalid> {
+    let object = Object::read(body).map_err(|error| Invalid::Json(error.to_string()))?;
+    match object.duplicate_key() {
+        Some(key) => Err(Invalid::value(
+            key,
+            format!("`{key}` stands twice in the request; send it once"),
+        )),
+        None => Ok(object),
+    }
+}
+
+/// The model that a request names.
+pub(super) fn model(object: &Object) -> Result<String, Invalid> {
+    let model = match object.value("model") {
+        Some(value) if !value.is_null() => value
+            .read::<String>()
+            .map_err(|_| Invalid::value("model", "`model` must be a string"))?,
+        _ => return Err(Invalid::Missing("model")),
+    };
+    if model.is_empty() {
+        return Err(Invalid::value(
+            "model",
+            "`model` is empty; `GET /v1/models` lists what can stand here",
+        ));
+    }
+    Ok(model)
+}
+
+/// The object as text, with `model` in place of the name that the client wrote.
+pub(super) fn body_for(object: &Object, written: &str, model: &str) -> Bytes {
+    if written == model {
+        return object.to_json().bytes().clone();
+    }
+    let mut object = object.clone();
+    object.set("model", Json::of(model));
+    object.to_json().bytes().clone()
+}
+
+/// A field that is true or false; missing and `null` are false.
+pub(super) fn flag(object: &Object, key: &'static str) -> Result<bool, Invalid> {
+    match object.value(key) {
+        Some(value) if !value.is_null() => value
+            .read::<bool>()
+            .map_err(|_| Invalid::value(key, format!("`{key}` must be true or false"))),
+        _ => Ok(false),
+    }
+}
+
+/// Whether `stream_options` asks for the usage chunk.
+pub(super) fn include_usage(object: &Object) -> Result<bool, Invalid> {
+    #[derive(Deserialize)]
+    struct Options<'a> {
+        #[serde(default, borrow)]
+        include_usage: Option<&'a RawValue>,
+    }
+    let Some(options) = object
+        .value("stream_options")
+        .filter(|options| !options.is_null())
+    else {
+        return Ok(false);
+    };
+    let options: Options<'_> = options
+        .read()
+        .map_err(|_| Invalid::value("stream_options", "`stream_options` must be an object"))?;
+    Ok(options
+        .include_usage
+        .is_some_and(|value| value.get() == "true"))
+}

@@ -1,0 +1,225 @@
+//! Searches before the model is asked, and puts what was found into the conversation.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{
+    Error, Pipeline,
+    completion::Endpoint,
+    job::{Job, search_query},
+    passages::{Bounds, Style},
+    prompt, query,
+    report::Report,
+};
+use crate::{
+    config::{Mode, OnNoResults, OnSearchError, QueryFrom},
+    openai::{Json, Message, Object},
+    retrieval,
+    upstream::{Upstream, catalog::Allowed, client::Call},
+};
+
+/// What grounding a request brought.
+pub(super) struct Grounded {
+    pub(super) report: Report,
+    pub(super) style: Style,
+    pub(super) search: Option<Duration>,
+    /// Whether a fixed sentence answers.
+    pub(super) refused: bool,
+    /// The conversation without the passages, for a model that has no room for all of them.
+    before: Option<(Vec<Message>, Endpoint)>,
+}
+
+impl Grounded {
+    /// Puts the passages into the conversation of `job`.
+    fn put_into(&mut self, job: &mut Job) {
+        self.before = Some((job.request.messages.clone(), job.endpoint.clone()));
+        let question = query::last_user(&job.request.messages).unwrap_or_default();
+        let grounding = prompt::Grounding {
+            selection: &self.report.selection,
+            style: self.style,
+            inject_as: job.settings.inject_as,
+            template: job.settings.template.as_deref(),
+            question: &question,
+        };
+        match &mut job.endpoint {
+            Endpoint::Chat => grounding.put_into(job.request.messages_mut()),
+            Endpoint::Completions(request) => request.prepend(&grounding.text()),
+        }
+    }
+
+    /// Leaves out the weaker half of the passages, for a model whose context is smaller than anybody knew; false when none is left to give.
+    pub(super) fn halve(&mut self, job: &mut Job) -> bool {
+        let Some((messages, endpoint)) = self.before.take() else {
+            return false;
+        };
+        if !self.report.selection.halve(self.style) {
+            return false;
+        }
+        *job.request.messages_mut() = messages;
+        job.endpoint = endpoint;
+        self.report.warnings.push(
+            "the model has no room for all passages, so half of them were left out; set the model's `context_window`"
+                .to_owned(),
+        );
+        self.put_into(job);
+        true
+    }
+}
+
+impl Pipeline {
+    /// Searches, and puts what was found into the conversation.
+    pub(super) async fn ground(&self, job: &mut Job) -> Result<Grounded, Error> {
+        let mut grounded = Grounded {
+            report: Report::new(Mode::Inject, job.settings.sources),
+            style: job.cited(),
+            search: None,
+            refused: false,
+            before: None,
+        };
+        if !job.endpoint.can_be_grounded(&mut grounded.report) {
+            return Ok(grounded);
+        }
+        let Some(text) = self.query(job, &mut grounded.report).await else {
+            grounded.report.warnings.push(
+                "nothing was searched for: the conversation has no text of a user".to_owned(),
+            );
+            return Ok(grounded);
+        };
+        let query = search_query(job, text.clone());
+        let began = Instant::now();
+        let found = self.retriever.search(&query).await;
+        grounded.search = Some(began.elapsed());
+        job.progress.tally.searched(&found, began.elapsed());
+        grounded.report.queries.push(text);
+        grounded.report.searches += 1;
+        let found = match found {
+            Ok(found) => found,
+            Err(error)
+                if job.settings.on_search_error == OnSearchError::Answer
+                    && may_answer_without(&error) =>
+            {
+                warn!(error = %error, "search failed; the model answers without context");
+                grounded
+                    .report
+                    .warnings
+                    .push("search failed, so this answer is not grounded in documents".to_owned());
+                return Ok(grounded);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        grounded.report.cached += u32::from(found.cached);
+        grounded.report.warnings.extend(found.warnings);
+        let bounds = Bounds {
+            scope: &job.scope,
+            min_relevance: job.settings.min_relevance,
+            budget: job.passage_budget(),
+            style: grounded.style,
+        };
+        grounded.report.selection.add(found.passages, &bounds);
+        job.progress.tally.given(&grounded.report.selection);
+        for chunk in &grounded.report.selection.suspicious {
+            grounded.report.warnings.push(format!(
+                "passage {chunk} held control tokens or imitated a passage; they were defused"
+            ));
+        }
+        if grounded.report.selection.sources.is_empty()
+            && job.settings.on_no_results == OnNoResults::Refuse
+        {
+            grounded.refused = true;
+            return Ok(grounded);
+        }
+        grounded.put_into(job);
+        Ok(grounded)
+    }
+
+    /// What is searched for: what the request says, else what the conversation does.
+    async fn query(&self, job: &Job, report: &mut Report) -> Option<String> {
+        if let Some(query) = &job.options.query {
+            return Some(query.trim().to_owned());
+        }
+        let messages = &job.request.messages;
+        match job.settings.query_from {
+            QueryFrom::LastUser => query::last_user(messages),
+            QueryFrom::Conversation => query::conversation(messages),
+            QueryFrom::Rewrite => {
+                let last = query::last_user(messages)?;
+                match self.rewritten(job).await {
+                    Some(rewritten) => Some(rewritten),
+                    None => {
+                        report.warnings.push(
+                            "the query could not be rewritten; the last message was searched for"
+                                .to_owned(),
+                        );
+                        Some(last)
+                    }
+                }
+            }
+        }
+    }
+
+    async fn rewritten(&self, job: &Job) -> Option<String> {
+        let name = job.settings.rewrite_model.as_deref()?;
+        let call = |upstream: &Arc<Upstream>, body| Call {
+            upstream: Arc::clone(upstream),
+            path: Endpoint::Chat.path(),
+            body,
+            headers: job.headers.clone(),
+            // A client's key was given for the upstream it named, and for no other.
+            authorization: job
+                .authorization
+                .clone()
+                .filter(|_| Arc::ptr_eq(upstream, &job.resolved.route.upstream)),
+            until: job.until,
+        };
+        self.reword(name, &job.request.messages, call).await
+    }
+
+    /// The last question of `messages` in the words of the model called `name`; `None` where that fails.
+    pub(super) async fn reword(
+        &self,
+        name: &str,
+        messages: &[Message],
+        call: impl FnOnce(&Arc<Upstream>, Bytes) -> Call,
+    ) -> Option<String> {
+        let resolved = self.catalog.resolve(name, Allowed::default()).await.ok()?;
+        let [system, user] = query::rewriting_prompt(messages)?;
+        let body = Json::of(&json!({
+            "model": resolved.route.model,
+            "messages": [value_of(&system), value_of(&user)],
+            "temperature": 0,
+        }));
+        let call = call(&resolved.route.upstream, body.bytes().clone());
+        let (_, answer) = match self.client.whole(&call).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                warn!(error = %error, "the query could not be rewritten");
+                return None;
+            }
+        };
+        let choices = answer.value("choices")?.items()?;
+        let message = choices
+            .first()
+            .and_then(Object::parse)?
+            .value("message")
+            .cloned()?;
+        let text = Message::read(message)?.text();
+        let query = text.trim().trim_matches('"').trim();
+        (!query.is_empty() && query.len() < 4000).then(|| query.to_owned())
+    }
+}
+
+/// Whether an answer without context is better than none: not where the caller asked for what it may not see.
+fn may_answer_without(error: &retrieval::Error) -> bool {
+    !matches!(
+        error,
+        retrieval::Error::Scope { .. } | retrieval::Error::Query { .. }
+    )
+}
+
+fn value_of(message: &Message) -> Value {
+    message.json.read().unwrap_or(Value::Null)
+}

@@ -1,0 +1,200 @@
+//! One request, with everything that was decided at the edge.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
+
+use super::{
+    completion::{self, Endpoint},
+    delivery::Delivery,
+    passages::Style,
+    settings::RagOptions,
+    skip,
+    tally::Tally,
+    tokens,
+};
+use crate::{
+    access::Scope,
+    config::{Citations, Mode, Rag},
+    openai::{ChatRequest, Identity, Json, chat::ToolChoice, chunk::Family},
+    retrieval::SearchQuery,
+    upstream::{Resolved, Route},
+};
+
+/// The tokens kept free for an answer whose length the client does not limit, where the context window is known.
+const ANSWER_RESERVE: u32 = 1024;
+
+/// One request, with everything that was decided at the edge.
+#[derive(Debug)]
+pub struct Job {
+    /// What the client asks; `rag` was taken out.
+    pub request: ChatRequest,
+    /// Where it asked that.
+    pub endpoint: Endpoint,
+    /// How it is grounded.
+    pub settings: Rag,
+    /// What the request itself said of that.
+    pub options: RagOptions,
+    /// Whose it is: what is kept for one is never found by another.
+    pub tenant: String,
+    /// The workspaces it may see.
+    pub scope: Scope,
+    /// Where the model is.
+    pub resolved: Resolved,
+    /// What of the client's headers goes along.
+    pub headers: HeaderMap,
+    /// The client's own `Authorization`, for upstreams that want it.
+    pub authorization: Option<HeaderValue>,
+    /// Scheme and host that the client knows the gateway by.
+    pub base: String,
+    /// When the request must be over.
+    pub until: Instant,
+    /// What the edge and the answer tell each other.
+    pub progress: Arc<Progress>,
+}
+
+/// What the edge and a streamed answer tell each other.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// The identity of the stream: the upstream's, or the gateway's where a chunk of its own came first.
+    pub identity: OnceLock<Identity>,
+    /// What the answer takes.
+    pub tally: Arc<Tally>,
+    committed: AtomicBool,
+}
+
+impl Progress {
+    /// Notes that the head went out before the upstream was known.
+    pub fn commit(&self) {
+        self.committed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_committed(&self) -> bool {
+        self.committed.load(Ordering::Relaxed)
+    }
+}
+
+impl Job {
+    /// How the request is answered: the settings, unless a rule says that it is not searched for.
+    pub fn mode(&self) -> Mode {
+        let skipped = skip::matching(&self.settings.skip, &self.request.messages);
+        if skipped.is_some() {
+            Mode::Off
+        } else {
+            self.settings.mode
+        }
+    }
+
+    pub(super) fn cited(&self) -> Style {
+        let cited = match self.settings.citations {
+            // A prompt is continued, not answered: nothing asks for citations.
+            _ if self.endpoint.family() == Family::Completion => false,
+            Citations::On => true,
+            Citations::Off => false,
+            Citations::Auto => {
+                !self.request.wants_json()
+                    && !matches!(
+                        self.request.tool_choice(),
+                        ToolChoice::Required | ToolChoice::Named
+                    )
+            }
+        };
+        if cited { Style::Numbered } else { Style::Plain }
+    }
+
+    /// The tokens that passages may take: what the operator allows, and what the model's window leaves.
+    pub(super) fn passage_budget(&self) -> u32 {
+        let Some(window) = self.resolved.route.context_window else {
+            return self.settings.passage_tokens;
+        };
+        let limit = self
+            .request
+            .completion_limit()
+            .and_then(|limit| u32::try_from(limit).ok());
+        let answer = limit
+            .unwrap_or(ANSWER_RESERVE)
+            .max(self.resolved.route.min_completion_tokens);
+        let conversation: u32 = self
+            .request
+            .messages
+            .iter()
+            .map(|message| tokens::estimate(&message.text()).saturating_add(8))
+            .sum();
+        let tools = self.request.object().value("tools").map_or(0, |tools| {
+            u32::try_from(tools.bytes().len() / 3).unwrap_or(u32::MAX)
+        });
+        let left = window
+            .saturating_sub(answer)
+            .saturating_sub(conversation)
+            .saturating_sub(self.endpoint.longest_beyond_first())
+            .saturating_sub(tools)
+            .saturating_sub(100);
+        self.settings.passage_tokens.min(left)
+    }
+
+    /// The names of the token limits that are below what the route's answers need.
+    pub(super) fn low_limits(&self, route: &Route) -> Vec<&'static str> {
+        let minimum = u64::from(route.min_completion_tokens);
+        let low = |key: &&str| {
+            self.request
+                .object()
+                .read_value::<u64>(key)
+                .is_some_and(|limit| limit < minimum)
+        };
+        ["max_completion_tokens", "max_tokens"]
+            .into_iter()
+            .filter(low)
+            .collect()
+    }
+
+    pub(super) fn body(&self, route: &Route) -> Bytes {
+        if let Endpoint::Completions(request) = &self.endpoint {
+            return completion::body(self, request, route);
+        }
+        let limits = self.low_limits(route);
+        if limits.is_empty() {
+            return self.request.body(&route.model);
+        }
+        let mut request = self.request.clone();
+        for key in limits {
+            request.set(key, Json::of(&route.min_completion_tokens));
+        }
+        request.body(&route.model)
+    }
+
+    pub(super) fn delivery(&self) -> Delivery<'_> {
+        Delivery {
+            path: self.endpoint.path(),
+            resolved: &self.resolved,
+            headers: &self.headers,
+            authorization: self.authorization.as_ref(),
+            until: self.until,
+            tally: &self.progress.tally,
+        }
+    }
+}
+
+/// A search for `text` within the scope of `job`.
+pub(super) fn search_query(job: &Job, text: String) -> SearchQuery {
+    let options = &job.options;
+    SearchQuery {
+        max_results: job.settings.max_results,
+        // LightOn refuses files together with workspaces; what comes back is held to the scope passage by passage.
+        workspaces: match &job.scope {
+            Scope::Only(ids) if options.file_id.is_empty() => Some(ids.clone()),
+            Scope::Only(_) | Scope::Every => None,
+        },
+        tag_id: options.tag_id.clone(),
+        file_id: options.file_id.clone(),
+        content_type: options.content_type.clone(),
+        attribute: options.attribute.clone(),
+        mode: job.settings.search_mode,
+        relevance_scoring: job.settings.relevance_scoring,
+        ..SearchQuery::new(text)
+    }
+}

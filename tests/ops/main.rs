@@ -1,0 +1,37 @@
+//! What operators live with: the cache, metrics, reload, drain, retries under an outage, limits.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "test code: a failure here is the test's failure"
+)]
+
+#[path = "../proxy/support"]
+mod support {
+    #![allow(
+        dead_code,
+        reason = "each test binary uses its own part of the support"
+    )]
+
+    pub(crate) mod answer;
+    pub(crate) mod connection;
+    pub(crate) mod gateway;
+    pub(crate) mod lighton;
+    pub(crate) mod reply;
+    pub(crate) mod server;
+    pub(crate) mod upstream;
+}
+
+mod program;
+
+mod cache;
+mod metrics;
+
+use serde_json::{Value, json};
+
+use program::Program;
+
+/// A chat request with `text` as its question.
+fn question(text: &str) -> Value {
+    json!({"model": "m", "messages": [{"role": "user", "content": text}]})
+}

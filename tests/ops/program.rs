@@ -1,0 +1,159 @@
+//! The built program as a child process, its log read to the end.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test code: a failure here is the test's failure, and the reader of the log ends with the program"
+)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{sync::watch, time::timeout};
+
+/// How long a test waits for something that must happen before it fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running `groundwire serve`; it is killed when this is dropped.
+pub(crate) struct Program {
+    child: Child,
+    log: watch::Receiver<String>,
+    gateway: String,
+    folder: TempDir,
+    client: reqwest::Client,
+}
+
+impl Program {
+    /// Starts it on the configuration `text`, and waits until it listens.
+    pub(crate) async fn serve(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("groundwire.toml"), text).unwrap();
+        Self::start(folder, "groundwire.toml").await
+    }
+
+    /// Starts it in `folder` on the configuration `file` there.
+    pub(crate) async fn start(folder: TempDir, file: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_groundwire"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--config", file])
+            .current_dir(folder.path())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (said, log) = watch::channel(String::new());
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                said.send_modify(|log| {
+                    log.push_str(&line);
+                    log.push('\n');
+                });
+            }
+        });
+        let mut program = Self {
+            child,
+            log,
+            gateway: String::new(),
+            folder,
+            client: reqwest::Client::new(),
+        };
+        let log = program.says("listening on http://").await;
+        let at = log.find("listening on ").unwrap() + "listening on ".len();
+        program.gateway = log[at..].split_whitespace().next().unwrap().to_owned();
+        program
+    }
+
+    /// The configuration file.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join("groundwire.toml")
+    }
+
+    /// Where it keeps its files.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Host and port.
+    pub(crate) fn authority(&self) -> &str {
+        self.gateway.strip_prefix("http://").unwrap()
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the log holds `words`, and gives all of it.
+    pub(crate) async fn says(&mut self, words: &str) -> String {
+        self.says_times(words, 1).await
+    }
+
+    /// Waits until the log holds `words` that often, and gives all of it.
+    pub(crate) async fn says_times(&mut self, words: &str, count: usize) -> String {
+        let mut log = self.log.clone();
+        let waiting = log.wait_for(|log| log.matches(words).count() >= count);
+        if let Ok(Ok(log)) = timeout(PATIENCE, waiting).await {
+            return log.clone();
+        }
+        panic!(
+            "the log never said {words:?} {count} times:\n{}",
+            *self.log.borrow()
+        );
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Tells it to stop, as an orchestrator does.
+    pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Waits for its end; gives the exit code and the whole log.
+    pub(crate) async fn end(&mut self) -> (Option<i32>, String) {
+        // The sender goes when the log was read to its end, which is the program's.
+        let ending = async { while self.log.changed().await.is_ok() {} };
+        if timeout(PATIENCE, ending).await.is_err() {
+            panic!("it did not end:\n{}", *self.log.borrow());
+        }
+        let status = self.child.wait().unwrap();
+        let log = self.log.borrow().clone();
+        (status.code(), log)
+    }
+
+    /// Asks for `path`.
+    pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
+        let url = format!("{}{path}", self.gateway);
+        self.client.get(url).send().await.unwrap()
+    }
+
+    /// Sends a chat request.
+    pub(crate) async fn chat(&self, body: &Value) -> reqwest::Response {
+        let url = format!("{}/v1/chat/completions", self.gateway);
+        let request = self.client.post(url).body(body.to_string());
+        let request = request.header("content-type", "application/json");
+        request.send().await.unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

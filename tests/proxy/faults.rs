@@ -1,0 +1,607 @@
+//! The unhappy road: every way in which an upstream fails, what is tried again, and how a stream ends that cannot go on.
+
+use serde_json::{Value, json};
+
+use crate::{
+    question,
+    support::{
+        answer::Streamed,
+        gateway::Gateway,
+        lighton::FakeLightOn,
+        reply::{Gate, Reply, sse, sse_unfinished},
+        server::{Server, nobody},
+        upstream::{chunk, finish, refuses, says, speaks},
+    },
+};
+
+const ONCE: &str = "rag.mode = \"off\"\n[retry]\nattempts = 1\n";
+const THRICE: &str = "rag.mode = \"off\"\n[retry]\nmax_wait = \"5ms\"\n";
+
+fn asked() -> Value {
+    question(json!({"stream": true}))
+}
+
+/// What a client gets of a stream that begins well, in mode off and grounded.
+async fn broken(reply: Reply, settings: &str) -> Vec<Streamed> {
+    let mut answers = Vec::new();
+    for mode in ["off", "inject"] {
+        let lighton = FakeLightOn::new();
+        let lighton = if mode == "off" {
+            lighton
+        } else {
+            lighton.finds([])
+        };
+        let upstream = Server::new().then(reply.clone());
+        let gateway = Gateway::start(
+            &lighton,
+            &upstream,
+            &format!("rag.mode = \"{mode}\"\n{settings}"),
+        )
+        .await;
+        answers.push(gateway.stream(&asked()).await);
+    }
+    answers
+}
+
+#[tokio::test]
+async fn nobody_there_is_an_upstream_that_cannot_be_reached() {
+    let lighton = FakeLightOn::new();
+    let text = format!(
+        "{ONCE}[upstreams.model]\nbase_url = \"http://{}/v1\"\napi_key = \"k\"\n",
+        nobody()
+    );
+    let gateway = Gateway::of(&text, &[("SEARCH", &lighton)]).await;
+
+    for stream in [false, true] {
+        let answer = gateway.ask(&question(json!({"stream": stream}))).await;
+        answer.error(502, "upstream_error", "upstream_unreachable");
+        assert_eq!(
+            answer.header("x-should-retry"),
+            Some("false"),
+            "retries were used up"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_before_the_first_event_is_an_http_error() {
+    for (reply, code) in [
+        (Reply::closed(), "upstream_unreachable"),
+        (Reply::refused(), "upstream_unreachable"),
+        (
+            Reply::garbage("not http at all\r\n\r\n"),
+            "upstream_unreachable",
+        ),
+        (
+            Reply::stream("text/event-stream")
+                .piece(": ping\n\n")
+                .reset(),
+            "upstream_unreachable",
+        ),
+        (
+            Reply::stream("text/event-stream")
+                .half_chunk("data: {\"choi")
+                .cut(),
+            "upstream_unreachable",
+        ),
+        (
+            Reply::stream("text/event-stream"),
+            "upstream_invalid_response",
+        ),
+        (
+            Reply::stream("text/event-stream").piece(": ping\n\n"),
+            "upstream_invalid_response",
+        ),
+        (
+            Reply::stream("text/event-stream").piece("data: [DONE]\n\n"),
+            "upstream_invalid_response",
+        ),
+        (
+            Reply::stream("text/event-stream").piece("data: {\"choices\":[{\"del"),
+            "upstream_invalid_response",
+        ),
+        (
+            Reply::stream("text/event-stream").piece("data: \u{feff}\n\n"),
+            "upstream_invalid_response",
+        ),
+        (
+            Reply::stream("text/event-stream").piece(b"data: {\"a\":\"\xFF\"}\n\n".to_vec()),
+            "upstream_invalid_response",
+        ),
+        (
+            Reply::stream("text/event-stream").piece("data: {\"a\":1}{\"b\":2}\n\n"),
+            "upstream_invalid_response",
+        ),
+        (
+            Reply::stream("text/event-stream").piece("Internal Server Error"),
+            "upstream_invalid_response",
+        ),
+        (
+            Reply::body("text/html", "<html>hello</html>"),
+            "upstream_invalid_response",
+        ),
+        (says("whole"), "upstream_invalid_response"),
+    ] {
+        let lighton = FakeLightOn::new();
+        let upstream = Server::new().then(reply.clone());
+        let gateway = Gateway::start(&lighton, &upstream, ONCE).await;
+
+        let answer = gateway.ask(&asked()).await;
+
+        assert!(answer.text().contains(code), "{reply:?}: {}", answer.text());
+        answer.error(502, "upstream_error", code);
+        assert_eq!(answer.header("x-should-retry"), Some("false"));
+    }
+}
+
+#[tokio::test]
+async fn a_whole_answer_that_is_none_is_an_http_error() {
+    for (reply, code) in [
+        (Reply::closed(), "upstream_unreachable"),
+        (
+            Reply::json(json!({})).header("content-length", 100).cut(),
+            "upstream_unreachable",
+        ),
+        (
+            Reply::stream("application/json").half_chunk("{").cut(),
+            "upstream_unreachable",
+        ),
+        (Reply::status(200), "upstream_invalid_response"),
+        (Reply::status(204), "upstream_invalid_response"),
+        (
+            Reply::body("application/json", " \n"),
+            "upstream_invalid_response",
+        ),
+        (
+            Reply::body("application/json", "{\"choices\": [\"cut"),
+            "upstream_invalid_response",
+        ),
+        (
+            Reply::body("application/json", b"{\"a\": \"\xFF\"}".to_vec()),
+            "upstream_invalid_response",
+        ),
+        (Reply::json(json!([])), "upstream_invalid_response"),
+        (Reply::json(json!(null)), "upstream_invalid_response"),
+        (
+            Reply::body("text/html", "<html>hello</html>"),
+            "upstream_invalid_response",
+        ),
+        (sse([chunk("a")]), "upstream_invalid_response"),
+        (
+            Reply::status(302).header("location", "http://elsewhere.example/"),
+            "upstream_invalid_response",
+        ),
+        (Reply::status(304), "upstream_invalid_response"),
+    ] {
+        let lighton = FakeLightOn::new();
+        let upstream = Server::new().then(reply.clone());
+        let gateway = Gateway::start(&lighton, &upstream, ONCE).await;
+
+        let answer = gateway.ask(&question(json!({}))).await;
+
+        assert!(answer.text().contains(code), "{reply:?}: {}", answer.text());
+        answer.error(502, "upstream_error", code);
+    }
+}
+
+#[tokio::test]
+async fn deadlines_are_told_and_not_tried_again() {
+    let slow = Gate::new();
+    let pinging = Reply::stream("text/event-stream")
+        .piece(": ping\n\n")
+        .hang();
+    for (stream, reply, settings) in [
+        (false, Reply::silence(), "answer = \"50ms\""),
+        (
+            false,
+            Reply::stream("application/json").piece("{").hang(),
+            "answer = \"50ms\"",
+        ),
+        (true, Reply::silence(), "first_event = \"50ms\""),
+        (true, says("x").head_after(&slow), "first_event = \"50ms\""),
+        (true, pinging, "first_event = \"50ms\""),
+        (true, Reply::silence(), "total = \"50ms\""),
+        (false, Reply::silence(), "first_byte = \"50ms\""),
+    ] {
+        let lighton = FakeLightOn::new();
+        let upstream = Server::new().then(reply);
+        let gateway = Gateway::start(
+            &lighton,
+            &upstream,
+            &format!("{THRICE}[timeouts]\n{settings}\n"),
+        )
+        .await;
+
+        let answer = gateway.ask(&question(json!({"stream": stream}))).await;
+
+        answer.error(504, "upstream_error", "upstream_timeout");
+        upstream.closed().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_falls_silent_is_closed_with_an_error() {
+    let mut pings = sse_unfinished([chunk("a")]);
+    for _ in 0..3 {
+        pings = pings.piece(": ping\n\n");
+    }
+    for reply in [sse_unfinished([chunk("a")]).hang(), pings.hang()] {
+        for answer in broken(reply, "[timeouts]\nidle = \"50ms\"\n").await {
+            answer.closing_error("upstream_error", "upstream_timeout");
+            assert_eq!(answer.content(), "a");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_all_in_all_is_closed_with_an_error() {
+    let endless = sse_unfinished([chunk("a")]).repeat(format!("data: {}\n\n", chunk("b")));
+    for answer in broken(endless, "[timeouts]\ntotal = \"300ms\"\n").await {
+        answer.closing_error("upstream_error", "upstream_timeout");
+        assert!(answer.content().starts_with("ab"));
+    }
+}
+
+#[tokio::test]
+async fn comments_alone_do_not_keep_a_stream_alive() {
+    let reply = sse_unfinished([chunk("a")]).repeat(": ping\n\n");
+    for answer in broken(reply, "[timeouts]\nidle = \"100ms\"\n").await {
+        answer.closing_error("upstream_error", "upstream_timeout");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_is_told_as_truncated() {
+    let start = || sse_unfinished([chunk("a")]);
+    let half = r#"data: {"id":"chatcmpl-up","choices":[{"index":0,"delta":{"content":"never"#;
+    for reply in [
+        start(),
+        start().cut(),
+        start().reset(),
+        start().piece(half),
+        start().piece(half).cut(),
+        start().piece(half).reset(),
+        start().half_chunk(half).cut(),
+        start().piece(format!("{half}\n")),
+        start().piece(half).until_close(),
+    ] {
+        for answer in broken(reply.clone(), "").await {
+            answer.closing_error("upstream_error", "upstream_truncated");
+            assert_eq!(answer.content(), "a", "{reply:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_finish_is_an_end_even_where_the_connection_breaks_behind_it() {
+    for reply in [
+        sse_unfinished([chunk("a"), finish("stop")]).cut(),
+        sse_unfinished([chunk("a"), finish("stop")]).reset(),
+    ] {
+        let [off, grounded] = <[Streamed; 2]>::try_from(broken(reply, "").await).unwrap();
+        assert!(
+            off.chunks()
+                .iter()
+                .all(|chunk| chunk.get("error").is_none()),
+            "{}",
+            off.text()
+        );
+        assert!(grounded.is_done(), "{}", grounded.text());
+    }
+}
+
+#[tokio::test]
+async fn what_follows_done_is_nobodys_business() {
+    for reply in [
+        sse([chunk("a"), finish("stop")]).reset(),
+        sse([chunk("a"), finish("stop")]).hang(),
+        sse([chunk("a"), finish("stop")]).piece("data: {\"error\":\"late\"}\n\n"),
+    ] {
+        for answer in broken(reply, "").await {
+            assert!(answer.is_done(), "{}", answer.text());
+            assert_eq!(answer.content(), "a");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_beyond_the_limit_ends_the_stream() {
+    let endless = format!("data: {{\"choices\":[],\"x\":\"{}", "x".repeat(10_000));
+    for answer in broken(
+        sse_unfinished([chunk("a")]).piece(endless.clone()).hang(),
+        "[limits]\nevent = \"4KB\"\n",
+    )
+    .await
+    {
+        answer.closing_error("upstream_error", "upstream_invalid_response");
+    }
+
+    let lighton = FakeLightOn::new();
+    let upstream = Server::new().then(Reply::stream("text/event-stream").piece(endless).hang());
+    let gateway = Gateway::start(
+        &lighton,
+        &upstream,
+        &format!("{ONCE}[limits]\nevent = \"4KB\"\n"),
+    )
+    .await;
+    gateway
+        .ask(&asked())
+        .await
+        .error(502, "upstream_error", "upstream_invalid_response");
+    upstream.closed().await;
+}
+
+#[tokio::test]
+async fn invalid_utf8_ends_the_stream() {
+    let bytes =
+        b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\xFF\"}}]}\n\n".to_vec();
+    for answer in broken(sse_unfinished([chunk("a")]).piece(bytes).hang(), "").await {
+        answer.closing_error("upstream_error", "upstream_invalid_response");
+        assert_eq!(answer.content(), "a");
+    }
+}
+
+#[tokio::test]
+async fn two_objects_on_a_line_are_no_chunk_of_a_grounded_answer() {
+    let lighton = FakeLightOn::new().finds([]);
+    let upstream = Server::new().then(
+        sse_unfinished([chunk("a")])
+            .piece("data: {\"a\":1}{\"b\":2}\n\n")
+            .hang(),
+    );
+    let gateway = Gateway::start(&lighton, &upstream, "").await;
+
+    gateway
+        .stream(&asked())
+        .await
+        .closing_error("upstream_error", "upstream_invalid_response");
+}
+
+#[tokio::test]
+async fn raw_json_in_the_middle_of_a_stream_is_its_error() {
+    for stray in [
+        "{\n \"error\": {\n  \"message\": \"quota\", \"type\": \"t\", \"code\": \"q\"\n }\n}\n\n",
+        "error: {\"message\": \"quota\", \"type\": \"t\", \"code\": \"q\"}\n\n",
+    ] {
+        for answer in broken(sse_unfinished([chunk("a")]).piece(stray).hang(), "").await {
+            let error = answer.closing_error("t", "q");
+            assert_eq!(error["message"], "quota");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_may_pass_is_tried_three_times() {
+    let event = |error: Value| {
+        Reply::stream("text/event-stream")
+            .piece(format!("data: {error}\n\n"))
+            .piece("data: [DONE]\n\n")
+    };
+    for reply in [
+        Reply::closed(),
+        Reply::refused(),
+        Reply::status(408),
+        refuses(429, "slow down").header("retry-after", 0),
+        Reply::body("text/html", "<h1>Oops</h1>").with_status(500),
+        Reply::status(502),
+        Reply::status(503),
+        Reply::status(504),
+        Reply::status(200),
+        Reply::json(json!({"error": {"message": "overloaded"}})),
+        Reply::json(json!({"error": "overloaded"})),
+        event(json!({"error": {"message": "overloaded", "code": 503}})),
+        Reply::stream("text/event-stream").piece(": ping\n\n").cut(),
+    ] {
+        let lighton = FakeLightOn::new();
+        let upstream = Server::new()
+            .then(reply.clone())
+            .then(reply.clone())
+            .then(speaks(["fine"]));
+        let gateway = Gateway::start(&lighton, &upstream, THRICE).await;
+
+        let answer = gateway.stream(&asked()).await;
+
+        assert_eq!(answer.content(), "fine", "{reply:?}");
+        let bodies: Vec<Vec<u8>> = upstream
+            .requests()
+            .into_iter()
+            .map(|request| request.body)
+            .collect();
+        assert!(bodies.len() == 3 && bodies.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+}
+
+#[tokio::test]
+async fn the_tries_are_bounded_and_the_last_failure_is_the_answer() {
+    let lighton = FakeLightOn::new();
+    let upstream = Server::new()
+        .then(Reply::closed())
+        .then(Reply::status(500))
+        .then(refuses(503, "still down"));
+    let gateway = Gateway::start(&lighton, &upstream, THRICE).await;
+
+    let answer = gateway.ask(&question(json!({}))).await;
+
+    let error = answer.error(503, "invalid_request_error", "context_length_exceeded");
+    assert_eq!(error["message"], "still down");
+    assert_eq!(answer.header("x-should-retry"), Some("false"));
+}
+
+#[tokio::test]
+async fn what_no_try_would_mend_is_asked_once() {
+    for status in [400, 403, 404, 409, 413, 422, 501] {
+        let lighton = FakeLightOn::new();
+        let upstream = Server::new().then(refuses(status, "no"));
+        let gateway = Gateway::start(&lighton, &upstream, THRICE).await;
+
+        let answer = gateway.ask(&question(json!({}))).await;
+
+        answer.error(status, "invalid_request_error", "context_length_exceeded");
+        assert_eq!(answer.header("x-should-retry"), None, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn the_wait_that_an_upstream_asks_for_is_kept() {
+    let lighton = FakeLightOn::new();
+    let upstream = Server::new()
+        .then(refuses(429, "slow down").header("retry-after-ms", 120))
+        .then(says("fine"));
+    let gateway = Gateway::start(&lighton, &upstream, "rag.mode = \"off\"").await;
+
+    gateway.ask(&question(json!({}))).await.json();
+
+    let requests = upstream.requests();
+    let waited = requests[1].at - requests[0].at;
+    assert!(waited.as_millis() >= 120, "{waited:?}");
+}
+
+#[tokio::test]
+async fn a_wait_beyond_what_the_operator_allows_is_the_clients() {
+    let lighton = FakeLightOn::new();
+    let upstream = Server::new().then(refuses(429, "slow down").header("retry-after", 60));
+    let gateway = Gateway::start(&lighton, &upstream, "rag.mode = \"off\"").await;
+
+    let answer = gateway.ask(&question(json!({}))).await;
+
+    answer.error(429, "invalid_request_error", "context_length_exceeded");
+    assert_eq!(
+        (
+            answer.header("retry-after"),
+            answer.header("x-should-retry")
+        ),
+        (Some("60"), None)
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_repeated_after_the_first_event() {
+    for failing in [
+        sse_unfinished([chunk("a")]).reset(),
+        sse_unfinished([
+            chunk("a"),
+            json!({"error": {"message": "overloaded", "code": 503}}),
+        ]),
+    ] {
+        // A second request would find no line in the script.
+        for answer in broken(failing, "[retry]\nmax_wait = \"5ms\"\n").await {
+            assert_eq!(answer.content(), "a");
+            assert_eq!(
+                answer.chunks().last().unwrap()["choices"][0]["finish_reason"],
+                "error"
+            );
+        }
+    }
+}
+
+/// A gateway whose model `handbook` is `first`'s, then `second`'s, then `first`'s other model.
+async fn falling(first: &Server, second: &Server) -> Gateway {
+    let text = r#"
+        rag.mode = "off"
+        [retry]
+        attempts = 2
+        max_wait = "5ms"
+        [timeouts]
+        first_event = "200ms"
+        answer = "200ms"
+        [upstreams.first]
+        base_url = "${FIRST}/v1"
+        api_key = "first-key"
+        [upstreams.second]
+        base_url = "${SECOND}/v1"
+        api_key = "second-key"
+        [models.handbook]
+        upstream = "first"
+        model = "large"
+        fallback = ["second/org/large", "spare"]
+        [models.spare]
+        upstream = "first"
+        model = "small"
+    "#;
+    Gateway::of(text, &[("FIRST", first), ("SECOND", second)]).await
+}
+
+fn models(server: &Server) -> Vec<Value> {
+    server
+        .requests()
+        .iter()
+        .map(|request| request.json()["model"].clone())
+        .collect()
+}
+
+fn handbook(stream: bool) -> Value {
+    let mut body = question(json!({"stream": stream}));
+    body["model"] = json!("handbook");
+    body
+}
+
+#[tokio::test]
+async fn fallbacks_are_tried_in_turn_each_with_its_own_tries_name_and_key() {
+    let first = Server::new()
+        .then(Reply::status(500))
+        .then(Reply::closed())
+        .then(speaks(["fine"]));
+    let second = Server::new()
+        .then(Reply::status(503))
+        .then(Reply::status(503));
+    let gateway = falling(&first, &second).await;
+
+    let answer = gateway.stream(&handbook(true)).await;
+
+    assert_eq!(answer.content(), "fine");
+    assert_eq!(
+        (
+            answer.header("x-groundwire-upstream"),
+            answer.header("x-groundwire-model")
+        ),
+        (Some("first"), Some("small"))
+    );
+    assert_eq!(models(&first), ["large", "large", "small"]);
+    assert_eq!(models(&second), ["org/large", "org/large"]);
+    assert!(
+        second
+            .requests()
+            .iter()
+            .all(|request| request.header("authorization") == Some("Bearer second-key"))
+    );
+}
+
+#[tokio::test]
+async fn our_own_deadlines_and_a_refused_key_fall_back_without_another_try() {
+    for reply in [Reply::silence(), Reply::status(401)] {
+        let first = Server::new().then(reply);
+        let second = Server::new().then(says("fine"));
+        let gateway = falling(&first, &second).await;
+
+        let answer = gateway.ask(&handbook(false)).await;
+
+        answer.json();
+        assert_eq!(answer.header("x-groundwire-upstream"), Some("second"));
+    }
+}
+
+#[tokio::test]
+async fn a_fault_of_the_request_does_not_fall_back() {
+    let first = Server::new().then(refuses(400, "too long"));
+    let second = Server::new();
+    let gateway = falling(&first, &second).await;
+
+    gateway.ask(&handbook(false)).await.error(
+        400,
+        "invalid_request_error",
+        "context_length_exceeded",
+    );
+}
+
+#[tokio::test]
+async fn the_last_fallbacks_failure_is_the_answer() {
+    let first = Server::new()
+        .then(Reply::status(401))
+        .then(refuses(400, "too long"));
+    let second = Server::new().then(Reply::status(401));
+    let gateway = falling(&first, &second).await;
+
+    let answer = gateway.ask(&handbook(false)).await;
+
+    answer.error(400, "invalid_request_error", "context_length_exceeded");
+}

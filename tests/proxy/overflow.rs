@@ -1,0 +1,69 @@
+//! A model that has no room for the passages.
+
+use serde_json::json;
+
+use crate::{
+    passage, question,
+    support::{
+        gateway::Gateway, lighton::FakeLightOn, reply::Reply, server::Server, upstream::completion,
+    },
+};
+
+/// How vLLM says it.
+fn too_long() -> Reply {
+    let message = "This model's maximum context length is 4096 tokens. However, your request has 5000 input tokens.";
+    Reply::json(json!({"error": {"message": message, "type": "BadRequestError", "param": null, "code": 400}})).with_status(400)
+}
+
+#[tokio::test]
+async fn it_is_asked_once_more_with_half_of_them() {
+    let found =
+        (1..=4).map(|number| passage(&format!("p{number}"), &format!("Fact number {number}.")));
+    let lighton = FakeLightOn::new().finds(found);
+    let upstream = Server::new()
+        .then(too_long())
+        .then(Reply::json(completion("Yes [1].")));
+    let gateway = Gateway::start(&lighton, &upstream, "").await;
+
+    let answer = gateway.ask(&question(json!({}))).await.json();
+
+    let sent = upstream.requests();
+    let context = |at: usize| {
+        sent[at].json()["messages"][0]["content"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert!(context(0).contains("Fact number 4."));
+    assert!(context(1).contains("Fact number 2.") && !context(1).contains("Fact number 3."));
+    assert_eq!(
+        sent[1].json()["messages"].as_array().unwrap().len(),
+        2,
+        "the grounding stands once"
+    );
+    assert_eq!(answer["rag"]["sources"].as_array().unwrap().len(), 2);
+    assert_eq!(answer["rag"]["dropped"][0]["reason"], "budget");
+    assert!(
+        answer["rag"]["warnings"][0]
+            .as_str()
+            .unwrap()
+            .contains("no room")
+    );
+}
+
+#[tokio::test]
+async fn a_second_refusal_is_the_answer() {
+    let lighton = FakeLightOn::new().finds([passage("a", "Fact."), passage("b", "Other.")]);
+    let upstream = Server::new().then(too_long()).then(too_long());
+    let gateway = Gateway::start(&lighton, &upstream, "").await;
+
+    let answer = gateway.ask(&question(json!({}))).await;
+
+    let error = answer.error(400, "BadRequestError", "400");
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("maximum context length")
+    );
+}
