@@ -287,18 +287,15 @@ fn holds(larger: &Passage, smaller: &Passage) -> bool {
 
 /// The longest beginning of `text` that is estimated at `budget` tokens, never cut inside a word.
 fn cut(text: &str, budget: u32) -> String {
+    let budget = budget.saturating_sub(1);
     let mut kept = 0;
+    let mut counter = tokens::Counter::default();
     for (at, word) in words(text) {
-        let end = at + word.len();
-        if kept > 0
-            && !tokens::fits(
-                text.get(..end).unwrap_or_default(),
-                budget.saturating_sub(1),
-            )
-        {
+        counter.add(word);
+        if kept > 0 && counter.total() > budget {
             break;
         }
-        kept = end;
+        kept = at + word.len();
     }
     text.get(..kept).unwrap_or_default().trim_end().to_owned()
 }
