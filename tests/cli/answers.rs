@@ -46,7 +46,7 @@ fn an_answer_for_a_program_is_one_json_object() {
     assert_eq!(asked.stdout.lines().count(), 1);
     let told: Value = serde_json::from_str(&asked.stdout).unwrap();
     assert_eq!(told["model"], "sandbox-extractive");
-    assert!(told["answer"].as_str().unwrap().contains("within 30 days"));
+    assert!(told["answer"].as_str().unwrap().contains("90 days"));
     assert_eq!(told["sources"].as_array().unwrap().len(), 2);
     assert_eq!(told["sources"][0]["filename"], "data-retention-policy.md");
     assert!(
