@@ -13,6 +13,7 @@ mod packages;
 mod program;
 mod providers;
 mod script;
+mod strictness;
 
 use program::Program;
 use providers::Providers;
@@ -56,6 +57,26 @@ fn the_code_of_the_guides_works_with_all_four_providers() {
             ("GROUNDWIRE_KEY", ANY_KEY),
         ],
     );
+    providers.assert_all_were_asked();
+}
+
+#[test]
+fn the_tool_loop_of_the_guides_and_mode_tool_give_the_same_answers() {
+    let sandbox = Program::sandbox();
+    let providers = Providers::start();
+    let gateway = Program::serve(&providers.configuration(sandbox.services()));
+    let variables = providers.variables();
+    let mut environment: Vec<(&str, &str)> = variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    environment.extend([
+        ("GROUNDWIRE_URL", gateway.gateway()),
+        ("GROUNDWIRE_KEY", ANY_KEY),
+        ("SANDBOX_URL", sandbox.services()),
+    ]);
+
+    script::run_all("loops", Language::Python, &environment);
     providers.assert_all_were_asked();
 }
 

@@ -2,7 +2,8 @@
 //!
 //! What differs between them is data, one file each in `providers/`. The shapes are those of the providers' documentation and of captured
 //! answers; an error shape that is nowhere documented is one that servers of the same kind send. A stand-in reads the context that the
-//! gateway put into the conversation and answers with a sentence of it, so an answer proves that the passages arrived.
+//! gateway put into the conversation, or the results of the search that it called where that is offered, and answers with a sentence of it:
+//! so an answer proves that the passages arrived.
 
 use std::{
     collections::BTreeMap,
@@ -21,6 +22,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::{net::TcpListener, runtime::Runtime};
 
+use crate::strictness;
+
 /// What the guides put before the passages.
 const GROUNDING: &str = "You are a helpful assistant. Answer the user's question using only the provided context. If the context does not \
                          contain enough information, say so.\n\nContext:\n";
@@ -31,6 +34,8 @@ const THOUGHT: [&str; 3] = [
     "so the policy counts.",
 ];
 const THOUGHT_TOKENS: u64 = 40;
+/// The tool of the guides.
+const SEARCH: &str = "lighton_search";
 const CREATED: u64 = 1_760_000_000;
 
 /// The four of them, each on a port of its own.
@@ -59,6 +64,8 @@ struct Shape {
     message: Map<String, Value>,
     delta: Map<String, Value>,
     chunk: Map<String, Value>,
+    /// How it names a call.
+    call_id: String,
     usage_in_every_chunk: bool,
     wrong_key: Refusal,
     unknown_model: Refusal,
@@ -119,6 +126,18 @@ impl Providers {
             );
         }
         text
+    }
+
+    /// Where each provider is and what its key is, as variables for scripts that ask it directly.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        let variables = self.running.iter().flat_map(|(name, provider)| {
+            let name = name.to_uppercase();
+            [
+                (format!("{name}_URL"), provider.url.clone()),
+                (format!("{name}_KEY"), provider.shape.key.clone()),
+            ]
+        });
+        variables.collect()
     }
 
     /// Fails unless each provider was asked both for a whole answer and for a stream.
@@ -190,7 +209,7 @@ async fn chat(State(provider): State<Arc<Provider>>, headers: HeaderMap, body: B
     if request["temperature"].as_f64() > Some(2.0) {
         return provider.shape.bad_request.answer();
     }
-    if let Some(complaint) = complaint(&request) {
+    if let Some(complaint) = strictness::complaint(&request, GROUNDING) {
         let error = json!({"error": {"message": complaint, "type": "BadRequestError", "param": null, "code": 400}});
         return json_response(400, &error);
     }
@@ -211,10 +230,15 @@ async fn chat(State(provider): State<Arc<Provider>>, headers: HeaderMap, body: B
         && request["max_tokens"]
             .as_u64()
             .is_some_and(|limit| limit < THOUGHT_TOKENS);
+    let call = calls_search(&request).then(|| {
+        let query = text_of_last(&request, "user");
+        json!({"id": provider.shape.call_id, "type": "function", "function": {"name": SEARCH, "arguments": json!({"query": query}).to_string()}})
+    });
     let reply = Reply {
         model,
         thinks,
-        text: (!cut_short).then(|| sentence(&request)),
+        text: (!cut_short && call.is_none()).then(|| sentence(&request)),
+        call,
         usage_asked: request["stream_options"]["include_usage"] == true,
     };
 
@@ -225,32 +249,35 @@ async fn chat(State(provider): State<Arc<Provider>>, headers: HeaderMap, body: B
     }
 }
 
-/// What a strict server would not take of what the gateway sent.
-fn complaint(request: &Value) -> Option<String> {
-    if request.get("rag").is_some() {
-        return Some("`rag` is not a field of ours".to_owned());
-    }
-    let messages = request["messages"].as_array()?;
-    let systems: Vec<&str> = messages
+/// Whether the search is offered and was not called since the last question.
+fn calls_search(request: &Value) -> bool {
+    let offered = request["tools"]
+        .as_array()
+        .is_some_and(|tools| tools.iter().any(|tool| tool["function"]["name"] == SEARCH));
+    let last = request["messages"].as_array().unwrap().last().unwrap();
+    offered && last["role"] == "user"
+}
+
+fn text_of_last(request: &Value, role: &str) -> String {
+    let messages = request["messages"].as_array().unwrap();
+    let last = messages
         .iter()
-        .filter(|message| message["role"] == "system")
-        .filter_map(|message| message["content"].as_str())
-        .collect();
-    match systems.as_slice() {
-        [one] if one.contains(GROUNDING) => None,
-        [_] => Some("the system message does not ground the answer".to_owned()),
-        _ => Some(format!("{} system messages instead of one", systems.len())),
-    }
+        .rfind(|message| message["role"] == role)
+        .unwrap();
+    last["content"].as_str().unwrap().to_owned()
 }
 
 /// The sentence of the context that speaks of retention, or the first one, with the number of its passage.
 fn sentence(request: &Value) -> String {
-    let system = request["messages"][0]["content"]
-        .as_str()
-        .unwrap_or_default();
-    let context = system
-        .split_once(GROUNDING)
-        .map_or("", |(_, context)| context);
+    let messages = request["messages"].as_array().unwrap();
+    let context = if messages.iter().any(|message| message["role"] == "tool") {
+        text_of_last(request, "tool")
+    } else {
+        let system = messages[0]["content"].as_str().unwrap_or_default();
+        system
+            .split_once(GROUNDING)
+            .map_or_else(String::new, |(_, context)| context.to_owned())
+    };
     let passage = context.split("\n\n").next().unwrap_or_default();
     let text = context
         .split(['\n', '.'])
@@ -268,14 +295,17 @@ fn sentence(request: &Value) -> String {
 struct Reply<'a> {
     model: &'a str,
     thinks: bool,
-    /// Unset: the budget was used up while thinking.
+    /// Unset: the budget was used up while thinking, or a tool is called.
     text: Option<String>,
+    call: Option<Value>,
     usage_asked: bool,
 }
 
 impl Reply<'_> {
     fn finish_reason(&self) -> &'static str {
-        if self.text.is_some() {
+        if self.call.is_some() {
+            "tool_calls"
+        } else if self.text.is_some() {
             "stop"
         } else {
             "length"
@@ -286,6 +316,9 @@ impl Reply<'_> {
         let mut message = shape.message.clone();
         message.insert("role".into(), "assistant".into());
         message.insert("content".into(), json!(self.text));
+        if let Some(call) = &self.call {
+            message.insert("tool_calls".into(), json!([call]));
+        }
         if self.thinks {
             message.insert(shape.reasoning.whole.clone(), THOUGHT.concat().into());
         }
@@ -308,6 +341,9 @@ impl Reply<'_> {
             .unwrap_or_default()
             .split_inclusive(' ');
         deltas.extend(words.map(|word| json!({"content": word})));
+        if let Some(call) = &self.call {
+            deltas.extend(fragments(call));
+        }
         let last = deltas.len();
         deltas.push(json!({}));
 
@@ -341,6 +377,21 @@ impl Reply<'_> {
         chunk.as_object_mut().unwrap().extend(shape.chunk.clone());
         chunk
     }
+}
+
+/// A call as it is streamed: first its id and name, then its arguments in pieces.
+fn fragments(call: &Value) -> Vec<Value> {
+    let mut first = call.clone();
+    first["index"] = json!(0);
+    first["function"]["arguments"] = json!("");
+    let arguments = call["function"]["arguments"].as_str().unwrap();
+    let rest = arguments
+        .split_inclusive(' ')
+        .map(|piece| json!({"index": 0, "function": {"arguments": piece}}));
+    std::iter::once(first)
+        .chain(rest)
+        .map(|fragment| json!({"tool_calls": [fragment]}))
+        .collect()
 }
 
 fn usage() -> Value {

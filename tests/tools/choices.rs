@@ -235,7 +235,7 @@ async fn a_custom_tool_of_the_clients_is_called_in_its_own_shape() {
 
         let heard = edge.hear(way, &question(json!({"tools": [tool]}))).await;
 
-        assert_eq!(heard.good().calls, [calls_it.clone()]);
+        assert_eq!(heard.good().calls, std::slice::from_ref(&calls_it));
     }
 }
 

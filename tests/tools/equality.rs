@@ -214,6 +214,7 @@ fn whole_and_streamed_say_the_same() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let stage = runtime.block_on(Stage::set());
     let config = ProptestConfig {
+        cases: 64,
         failure_persistence: None,
         ..ProptestConfig::default()
     };

@@ -4,8 +4,9 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "test code: a failure here is the test's failure"
+    reason = "test code: a failure here is the test's failure, and what was printed last names the row"
 )]
 
 #[path = "../proxy/support"]

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{
     Model,
     context::Passage,
-    conversation::{Conversation, Format},
+    conversation::{Conversation, Format, SEARCH_TOOL},
     extract::{self, Pick},
     material::{Citing, Material, Presence},
     tools::{self, Call},
@@ -161,10 +161,12 @@ fn think(material: &Material, picks: &[Pick], calls: &[Call]) -> String {
         format!("The question is about {words}.")
     };
     if let Some(call) = calls.first() {
-        return format!(
-            "{asked} I need to know more, so I call {} first.",
-            call.name
-        );
+        // A gateway that offers the search itself shows these thoughts to a program that knows nothing of it.
+        let means = match call.name.as_str() {
+            SEARCH_TOOL => "search",
+            own => &format!("call {own}"),
+        };
+        return format!("{asked} I need to know more, so I {means} first.");
     }
     let passages = material.passages.len();
     let fitting = match picks {
