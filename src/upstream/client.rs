@@ -163,10 +163,13 @@ impl Client {
             until: Instant::now() + patience,
         };
         let clock = Clock::start(&call, Deadline::Answer, patience);
-        let request = self
+        let mut request = self
             .http
             .get(upstream.url(path))
             .header(header::ACCEPT, "application/json");
+        for (name, value) in &upstream.settings.headers {
+            request = request.header(name, value);
+        }
         let response = clock
             .bound(authorize(request, &call).send())
             .await?

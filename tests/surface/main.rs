@@ -27,6 +27,8 @@ mod gateway;
 mod completions;
 mod embeddings;
 mod files;
+mod models;
 mod paradigm;
 mod quirks;
+mod uploads;
 mod vector_stores;

@@ -49,12 +49,12 @@ fn change(quirk: Quirk, object: &mut Object) {
         Quirk::BodyLimit2Mb => {}
         Quirk::MergeSystem => in_messages(object, messages::merge_system),
         Quirk::SystemAsUser => in_messages(object, messages::system_as_user),
-        Quirk::DeveloperAsSystem => in_messages(object, messages::developer_as_system),
-        Quirk::EmptyAssistantContent => in_messages(object, messages::empty_content),
-        Quirk::NullAssistantContent => in_messages(object, messages::null_content),
-        Quirk::StripReasoning => in_messages(object, messages::strip_reasoning),
+        Quirk::DeveloperAsSystem => in_messages(object, |all| messages::developer_as_system(all)),
+        Quirk::EmptyAssistantContent => in_messages(object, |all| messages::empty_content(all)),
+        Quirk::NullAssistantContent => in_messages(object, |all| messages::null_content(all)),
+        Quirk::StripReasoning => in_messages(object, |all| messages::strip_reasoning(all)),
         Quirk::MistralOrder => in_messages(object, messages::mistral_order),
-        Quirk::MistralToolIds => in_messages(object, messages::mistral_tool_ids),
+        Quirk::MistralToolIds => in_messages(object, |all| messages::mistral_tool_ids(all)),
     }
 }
 
@@ -67,7 +67,7 @@ enum Outcome {
     Changed,
 }
 
-fn in_messages(object: &mut Object, change: fn(&mut Vec<Message>) -> Outcome) {
+fn in_messages(object: &mut Object, change: impl FnOnce(&mut Vec<Message>) -> Outcome) {
     let Some(items) = object.value("messages").and_then(Json::items) else {
         return;
     };
