@@ -382,7 +382,7 @@ async fn each_failure_of_search_has_its_code() {
             let gateway = Gateway::start(
                 &lighton,
                 &Server::new(),
-                &format!("{ONCE}[search]\ntimeout = \"300ms\"\n"),
+                &format!("{ONCE}[search]\ntimeout = \"2s\"\n"),
             )
             .await;
 
@@ -414,7 +414,7 @@ async fn searches_beyond_the_operators_pace_are_turned_away() {
     let gateway = Gateway::start(
         &lighton,
         &upstream,
-        "[search]\nrequests_per_minute = 1\ntimeout = \"50ms\"\n",
+        "[search]\nrequests_per_minute = 1\ntimeout = \"2s\"\n",
     )
     .await;
 
