@@ -7,6 +7,7 @@ mod gateway;
 mod health;
 mod key;
 mod models;
+mod reload;
 mod reply;
 mod sandbox;
 mod search;

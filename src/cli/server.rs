@@ -72,6 +72,7 @@ pub(super) async fn serve(
     drop(listener);
 
     let patience = parts.load().config.timeouts.shutdown;
+    info!(shutdown_ms = patience.as_millis(), "no longer accepting: open answers may finish");
     let closing = graceful.shutdown();
     tokio::pin!(closing);
     tokio::select! {
