@@ -3,6 +3,7 @@
 mod arguments;
 mod ask;
 mod check;
+mod connection;
 mod gateway;
 mod health;
 mod key;

@@ -138,9 +138,9 @@ async fn a_connection_that_is_idle_does_not_hold_the_process() {
     assert_eq!(program.get("/healthz").await.status(), 200);
 
     program.terminate();
-    let (code, log) = program.end().await;
+    let ended = tokio::time::timeout(Duration::from_secs(10), program.end()).await;
 
-    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(ended.expect("something held it").0, Some(0));
     drop((idle, fresh, slow));
 }
 
