@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::KeyRing,
-    config::{Config, FilesTarget, SearchBackend, Timeouts, WorkspaceId},
+    config::{Config, FilesTarget, SearchBackend, SearchCache, Timeouts, WorkspaceId},
     rag::{Pipeline, links::Signer, tool::KeptTurns},
     retrieval::{
         Retriever,
@@ -41,8 +41,6 @@ pub struct App {
     pub documents: Arc<dyn DocumentStore>,
     /// Where `/v1/files` stores: the same, unless the operator chose another service.
     pub files: Arc<dyn DocumentStore>,
-    /// What is kept of LightOn's answers; unset: nothing is.
-    pub cache: Option<Arc<Cached<LightOn>>>,
     /// Signs the links in citations.
     pub signer: Signer,
     /// Places for requests under way.
@@ -51,7 +49,9 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Ends the answers that are still open at the end of a drain.
     pub stop: CancellationToken,
-    draining: AtomicBool,
+    search: Search,
+    http: reqwest::Client,
+    draining: Arc<AtomicBool>,
 }
 
 /// Why the parts could not be built.
@@ -71,39 +71,60 @@ pub enum BuildError {
 impl App {
     /// Builds the parts. With `backend = "local"` this reads the folder, which may take seconds.
     pub fn build(config: Config) -> Result<Self, BuildError> {
-        let search = search(&config)?;
+        Self::assemble(config, None)
+    }
+
+    /// Builds the parts for another configuration of the same process. What the change does not touch stays as it is, with what it holds:
+    /// kept passages and turns, connections, lists of models, the local index, places, the secret of links, and every count.
+    pub fn rebuild(&self, config: Config) -> Result<Self, BuildError> {
+        Self::assemble(config, Some(self))
+    }
+
+    fn assemble(config: Config, before: Option<&Self>) -> Result<Self, BuildError> {
+        let search = Search::new(&config, before)?;
         let files = files(&config, &search.documents)?;
-        let http = model_client(&config.timeouts).map_err(BuildError::Http)?;
-        let client = Client::new(http, &config.timeouts, &config.limits);
-        let catalog = Arc::new(Catalog::new(&config, client.clone()));
-        let signer = Signer::new(&config.links).map_err(BuildError::Random)?;
+        let http = match before {
+            Some(before) if before.config.timeouts.connect == config.timeouts.connect => {
+                before.http.clone()
+            }
+            Some(_) | None => model_client(&config.timeouts).map_err(BuildError::Http)?,
+        };
+        let client = Client::new(http.clone(), &config.timeouts, &config.limits);
+        let known = before.map(|before| before.catalog.as_ref());
+        let catalog = Arc::new(Catalog::new(&config, client.clone(), known));
+        let signer = signer(&config, before).map_err(BuildError::Random)?;
         let pipeline = Pipeline {
-            retriever: search.retriever,
+            retriever: Arc::clone(&search.retriever),
             client,
             catalog: Arc::clone(&catalog),
             retry: config.retry.clone(),
             signer: signer.clone(),
-            kept: KeptTurns::default(),
+            kept: before.map_or_else(KeptTurns::default, |before| before.pipeline.kept.clone()),
+        };
+        let places = match before {
+            Some(before) if places(&before.config) == places(&config) => Arc::clone(&before.places),
+            Some(_) | None => Arc::new(Semaphore::new(places(&config))),
         };
         Ok(Self {
             keys: KeyRing::new(&config.keys),
             catalog,
             pipeline: Arc::new(pipeline),
-            documents: search.documents,
+            documents: Arc::clone(&search.documents),
             files,
-            cache: search.cache,
+            search,
+            http,
             signer,
-            places: Arc::new(Semaphore::new(places(&config))),
-            metrics: Arc::default(),
-            stop: CancellationToken::new(),
-            draining: AtomicBool::new(false),
+            places,
+            metrics: before.map_or_else(Arc::default, |before| Arc::clone(&before.metrics)),
+            stop: before.map_or_else(CancellationToken::new, |before| before.stop.clone()),
+            draining: before.map_or_else(Arc::default, |before| Arc::clone(&before.draining)),
             config,
         })
     }
 
     /// Notes that documents of `workspace` were created, changed or deleted: what was found before may be wrong now.
     pub fn documents_changed(&self, workspace: WorkspaceId) {
-        if let Some(cache) = &self.cache {
+        if let Some(cache) = &self.search.cache {
             cache.invalidate(workspace);
         }
     }
@@ -130,60 +151,99 @@ fn places(config: &Config) -> usize {
     limit.min(Semaphore::MAX_PERMITS)
 }
 
+/// The signer that the links want: a secret of our own lives as long as the process, so that a reload breaks no link.
+fn signer(config: &Config, before: Option<&App>) -> Result<Signer, getrandom::Error> {
+    match before {
+        Some(before) if before.config.links.secret == config.links.secret => {
+            Ok(before.signer.with_ttl(config.links.ttl))
+        }
+        Some(_) | None => Signer::new(&config.links),
+    }
+}
+
 /// What finds passages and documents.
 struct Search {
     retriever: Arc<dyn Retriever>,
     documents: Arc<dyn DocumentStore>,
+    lighton: Option<Arc<LightOn>>,
     cache: Option<Arc<Cached<LightOn>>>,
 }
 
-fn search(config: &Config) -> Result<Search, BuildError> {
-    let timeout = config.search.timeout;
-    match &config.search.backend {
-        SearchBackend::LightOn { api_key: None, .. } => {
-            let nowhere = Arc::new(Nowhere);
-            Ok(Search {
-                retriever: Arc::clone(&nowhere) as _,
-                documents: nowhere,
-                cache: None,
-            })
+impl Search {
+    fn new(config: &Config, before: Option<&App>) -> Result<Self, BuildError> {
+        let same = before.filter(|before| {
+            let (old, new) = (&before.config.search, &config.search);
+            old.backend == new.backend && old.timeout == new.timeout
+        });
+        match &config.search.backend {
+            SearchBackend::LightOn { api_key: None, .. } => {
+                let nowhere = Arc::new(Nowhere);
+                Ok(Self::uncached(Arc::clone(&nowhere) as _, nowhere))
+            }
+            SearchBackend::LightOn {
+                base_url,
+                api_key: Some(key),
+                requests_per_minute,
+            } => {
+                let settings = config.search.cache;
+                let same = same.filter(|before| {
+                    let old = &before.config;
+                    old.timeouts.connect == config.timeouts.connect && old.retry == config.retry
+                });
+                if let Some(client) = same.and_then(|before| before.search.lighton.as_ref()) {
+                    let kept = same.filter(|before| before.config.search.cache == settings);
+                    let kept = kept.and_then(|before| before.search.cache.clone());
+                    return Ok(Self::lighton(Arc::clone(client), settings, kept));
+                }
+                let failed = |error: crate::retrieval::Error| BuildError::Search(error.to_string());
+                let http = lighton::http_client(config.timeouts.connect).map_err(failed)?;
+                let options = lighton::Options {
+                    timeout: config.search.timeout,
+                    requests_per_minute: *requests_per_minute,
+                    retry: config.retry.clone(),
+                };
+                let client = LightOn::new(http, base_url, key.clone(), options).map_err(failed)?;
+                Ok(Self::lighton(Arc::new(client), settings, None))
+            }
+            SearchBackend::Local { documents } => {
+                if let Some(before) = same {
+                    let search = &before.search;
+                    let (retriever, documents) = (&search.retriever, &search.documents);
+                    return Ok(Self::uncached(Arc::clone(retriever), Arc::clone(documents)));
+                }
+                let folder = LocalFolder::open(documents, config.search.timeout, report)
+                    .map_err(|error| BuildError::Search(error.to_string()))?;
+                let folder = Arc::new(folder);
+                Ok(Self::uncached(Arc::clone(&folder) as _, folder))
+            }
         }
-        SearchBackend::LightOn {
-            base_url,
-            api_key: Some(key),
-            requests_per_minute,
-        } => {
-            let failed = |error: crate::retrieval::Error| BuildError::Search(error.to_string());
-            let http = lighton::http_client(config.timeouts.connect).map_err(failed)?;
-            let options = lighton::Options {
-                timeout,
-                requests_per_minute: *requests_per_minute,
-                retry: config.retry.clone(),
-            };
-            let client =
-                Arc::new(LightOn::new(http, base_url, key.clone(), options).map_err(failed)?);
-            let cached = |settings| Arc::new(Cached::new(Arc::clone(&client), settings));
-            let cache = config.search.cache.map(cached);
-            let retriever: Arc<dyn Retriever> = match &cache {
-                Some(cache) => Arc::clone(cache) as _,
-                None => Arc::clone(&client) as _,
-            };
-            Ok(Search {
-                retriever,
-                documents: client,
-                cache,
-            })
+    }
+
+    fn uncached(retriever: Arc<dyn Retriever>, documents: Arc<dyn DocumentStore>) -> Self {
+        Self {
+            retriever,
+            documents,
+            lighton: None,
+            cache: None,
         }
-        SearchBackend::Local { documents } => {
-            let folder = Arc::new(
-                LocalFolder::open(documents, timeout, report)
-                    .map_err(|error| BuildError::Search(error.to_string()))?,
-            );
-            Ok(Search {
-                retriever: Arc::clone(&folder) as _,
-                documents: folder,
-                cache: None,
-            })
+    }
+
+    fn lighton(
+        client: Arc<LightOn>,
+        settings: Option<SearchCache>,
+        kept: Option<Arc<Cached<LightOn>>>,
+    ) -> Self {
+        let new = |settings| Arc::new(Cached::new(Arc::clone(&client), settings));
+        let cache = kept.or_else(|| settings.map(new));
+        let retriever: Arc<dyn Retriever> = match &cache {
+            Some(cache) => Arc::clone(cache) as _,
+            None => Arc::clone(&client) as _,
+        };
+        Self {
+            retriever,
+            documents: Arc::clone(&client) as _,
+            lighton: Some(client),
+            cache,
         }
     }
 }

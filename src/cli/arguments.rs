@@ -7,7 +7,7 @@ use clap::Args;
 use super::gateway::Base;
 use crate::config::Mode;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Source {
     /// The configuration file [default: $GROUNDWIRE_CONFIG, else config/groundwire.toml if it is there, else the environment alone]
     #[arg(long, value_name = "FILE")]
@@ -36,7 +36,7 @@ pub(super) struct Where {
     pub(super) max_results: Option<u16>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
     pub(super) source: Source,

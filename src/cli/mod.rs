@@ -3,10 +3,12 @@
 mod arguments;
 mod ask;
 mod check;
+mod connection;
 mod gateway;
 mod health;
 mod key;
 mod models;
+mod reload;
 mod reply;
 mod sandbox;
 mod search;

@@ -44,7 +44,7 @@ pub(super) async fn run(args: Sandbox, env: &Environment) -> Result<(), Failure>
         "sandbox over {documents}: no keys, no network; nothing here is for production"
     ));
     terminal::talk(&format!("services on http://{}", services.addr));
-    serve::gateway(config).await?;
+    serve::gateway(config, None).await?;
     // A client that talks to the stand-ins directly may never finish, and signals are not listened to any more.
     let _ = timeout(LAST_WORDS, services.shutdown()).await;
     Ok(())

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 
-use super::{Failure, Serve, load, server, start_log, terminal};
+use super::{Failure, Serve, load, reload, server, start_log, terminal};
 use crate::{
     app::App,
     config::{Config, Environment, Purpose},
@@ -20,11 +20,16 @@ pub(super) async fn run(args: Serve, env: &Environment) -> Result<(), Failure> {
         Some(file) => terminal::talk(&format!("configuration from {}", file.display())),
         None => terminal::talk("configuration from the environment alone"),
     }
-    gateway(loaded.config).await
+    let follower = reload::Follower::new(args, env.clone(), &loaded)
+        .map_err(|error| Failure::running("signals cannot be caught", error))?;
+    gateway(loaded.config, Some(follower)).await
 }
 
-/// Serves `config` until the process is told to stop.
-pub(super) async fn gateway(config: Config) -> Result<(), Failure> {
+/// Serves `config` until the process is told to stop; `follower` looks after changes of the configuration meanwhile.
+pub(super) async fn gateway(
+    config: Config,
+    follower: Option<reload::Follower>,
+) -> Result<(), Failure> {
     let address = config.listen;
     let building = tokio::task::spawn_blocking(move || App::build(config)).await;
     let app = building
@@ -43,8 +48,17 @@ pub(super) async fn gateway(config: Config) -> Result<(), Failure> {
     let signals = server::Signals::new()
         .map_err(|error| Failure::running("signals cannot be caught", error))?;
     terminal::talk(&format!("listening on http://{bound}"));
-    server::serve(listener, router, parts, signals, stop).await;
-    Ok(())
+    let serving = server::serve(listener, router, Arc::clone(&parts), signals, stop);
+    let following = async {
+        match follower {
+            Some(follower) => follower.follow(&parts).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = serving => Ok(()),
+        never = following => match never {},
+    }
 }
 
 /// Says why nothing listens on `address`, which `option` would change.

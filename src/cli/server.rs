@@ -6,22 +6,19 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
+    rt::{TokioExecutor, TokioTimer},
+    server::conn::auto,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{Signal, SignalKind, signal},
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
+use super::connection;
 use crate::http::Parts;
-
-/// How long a client may take to send the head of a request: slow ones must not hold a connection for nothing.
-const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long accepting pauses when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -37,8 +34,7 @@ pub(super) async fn serve(
     mut signals: Signals,
     stop: CancellationToken,
 ) {
-    let graceful = GracefulShutdown::new();
-    let service = TowerToHyperService::new(router);
+    let (connections, end) = (TaskTracker::new(), CancellationToken::new());
     let server = Arc::new(builder());
 
     let mut draining = false;
@@ -47,7 +43,7 @@ pub(super) async fn serve(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => connect(&server, socket, peer, service.clone(), &graceful),
+                Ok((socket, peer)) => connect(&server, socket, peer, router.clone(), &connections, &end),
                 Err(error) => {
                     warn!(error = %error, "a connection could not be accepted");
                     sleep(ACCEPT_PAUSE).await;
@@ -72,7 +68,13 @@ pub(super) async fn serve(
     drop(listener);
 
     let patience = parts.load().config.timeouts.shutdown;
-    let closing = graceful.shutdown();
+    info!(
+        shutdown_ms = patience.as_millis(),
+        "no longer accepting: open answers may finish"
+    );
+    end.cancel();
+    connections.close();
+    let closing = connections.wait();
     tokio::pin!(closing);
     tokio::select! {
         () = &mut closing => return,
@@ -89,7 +91,8 @@ fn builder() -> auto::Builder<TokioExecutor> {
     server
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
+        // See `connection` for the clocks in its place.
+        .header_read_timeout(None)
         .max_buf_size(64 << 10);
     server
         .http2()
@@ -103,24 +106,19 @@ fn connect(
     server: &Arc<auto::Builder<TokioExecutor>>,
     socket: TcpStream,
     peer: SocketAddr,
-    service: TowerToHyperService<Router>,
-    graceful: &GracefulShutdown,
+    router: Router,
+    connections: &TaskTracker,
+    closing: &CancellationToken,
 ) {
     // Small pieces must not wait for the acknowledgement of the one before.
     let _ = socket.set_nodelay(true);
-    let watcher = graceful.watcher();
-    let server = Arc::clone(server);
-    let serving = async move {
-        let connection = server.serve_connection(TokioIo::new(socket), service);
-        if let Err(error) = watcher.watch(connection).await {
+    let serving = connection::serve(Arc::clone(server), socket, router, closing.clone());
+    // A connection lives beside the others; it ends with its client, or at the drain's deadline with the process.
+    connections.spawn(async move {
+        if let Err(error) = serving.await {
             debug!(error = %error, %peer, "a connection ended early");
         }
-    };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a connection lives beside the others; it ends with its client, or at the drain's deadline"
-    )]
-    tokio::spawn(serving);
+    });
 }
 
 /// Which signal came.

@@ -187,7 +187,7 @@ pub struct Stream {
 }
 
 /// Sizes and counts that nothing may exceed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// A request's body, in bytes.
     pub request_body_bytes: usize,
@@ -200,7 +200,7 @@ pub struct Limits {
 }
 
 /// Deadlines, each for one named wait.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
     /// Until a neighbour accepts the connection.
     pub connect: Duration,
@@ -219,7 +219,7 @@ pub struct Timeouts {
 }
 
 /// When a neighbour is asked again.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
     /// Calls in all, the first included; at least 1.
     pub attempts: u32,
@@ -228,7 +228,7 @@ pub struct Retry {
 }
 
 /// One model provider.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// Its name in the configuration, in logs and before the slash of `upstream/model`.
     pub name: String,
@@ -249,7 +249,7 @@ pub struct Upstream {
 }
 
 /// What goes into an upstream's `Authorization` header.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiKey {
     /// This key.
     Fixed(Secret),
@@ -316,7 +316,7 @@ pub struct Files {
 }
 
 /// The links in citations.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Links {
     /// Signs them; unset: new at each start.
     pub secret: Option<Secret>,
@@ -325,7 +325,7 @@ pub struct Links {
 }
 
 /// What the log looks like.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// For people or for programs.
     pub format: LogFormat,

@@ -48,6 +48,14 @@ impl Signer {
         })
     }
 
+    /// The same signer for links that live this long: those it signed before still open.
+    pub fn with_ttl(&self, ttl: Duration) -> Self {
+        Self {
+            secret: self.secret.clone(),
+            ttl,
+        }
+    }
+
     /// The links of an answer to a client that knows the gateway by `base`.
     pub fn links(&self, base: &str) -> Links {
         Links {

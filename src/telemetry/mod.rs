@@ -8,7 +8,9 @@ use std::{
 };
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
 
 use crate::config::{Log, LogFormat};
 
@@ -18,6 +20,9 @@ const BUFFERED_LINES: usize = 8192;
 /// The lines that were dropped, of the log that this process started.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
+/// The filter of that log.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
 /// The running log; dropping it writes what still waits.
 #[derive(Debug)]
 #[must_use = "dropping it ends the log"]
@@ -25,7 +30,7 @@ pub struct Running(#[expect(dead_code, reason = "held for its drop")] Option<Wor
 
 /// Starts the log, once a process: on stderr, in the operator's form and level.
 pub fn start(log: &Log) -> Running {
-    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let (filter, handle) = reload::Layer::new(filter(log));
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(BUFFERED_LINES)
         .thread_name("log")
@@ -51,8 +56,21 @@ pub fn start(log: &Log) -> Running {
     // A second start in one process (tests, the sandbox) keeps the first.
     Running(started.ok().map(|()| {
         let _ = DROPPED.set(dropped);
+        let _ = FILTER.set(handle);
         guard
     }))
+}
+
+/// Lets the running log tell what `log.level` says from now on.
+pub fn set_level(log: &Log) {
+    if let Some(handle) = FILTER.get() {
+        // Fails only where the log itself is gone.
+        let _ = handle.reload(filter(log));
+    }
+}
+
+fn filter(log: &Log) -> EnvFilter {
+    EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
 /// How many lines of the log were dropped because nobody read them in time.

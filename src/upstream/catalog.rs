@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::{Client, Error, Upstream};
 use crate::{
-    config::{Config, Model, RagLayer},
+    config::{self, Config, Model, RagLayer},
     openai::{Json, Object},
 };
 
@@ -114,7 +114,7 @@ pub struct Listed {
 #[derive(Debug)]
 pub struct Catalog {
     upstreams: Vec<Arc<Upstream>>,
-    lists: Vec<Mutex<List>>,
+    lists: Vec<Arc<Mutex<List>>>,
     models: Vec<Model>,
     default_upstream: Option<String>,
     client: Client,
@@ -129,18 +129,24 @@ struct List {
 }
 
 impl Catalog {
-    /// The catalog of what `config` names, asking upstreams through `client`.
-    pub fn new(config: &Config, client: Client) -> Self {
-        let upstreams: Vec<Arc<Upstream>> = config
+    /// The catalog of what `config` names, asking upstreams through `client`; what is known of upstreams that are the same as `before` stays known.
+    pub fn new(config: &Config, client: Client, before: Option<&Self>) -> Self {
+        let known = |settings: &config::Upstream| {
+            let before = before?;
+            let mut pairs = before.upstreams.iter().zip(&before.lists);
+            let (upstream, list) = pairs.find(|(known, _)| known.settings == *settings)?;
+            Some((Arc::clone(upstream), Arc::clone(list)))
+        };
+        let (upstreams, lists): (Vec<_>, Vec<_>) = config
             .upstreams
             .iter()
             .map(|settings| {
-                Arc::new(Upstream {
-                    settings: settings.clone(),
+                known(settings).unwrap_or_else(|| {
+                    let settings = settings.clone();
+                    (Arc::new(Upstream { settings }), Arc::default())
                 })
             })
-            .collect();
-        let lists = upstreams.iter().map(|_| Mutex::default()).collect();
+            .unzip();
         let only = match upstreams.as_slice() {
             [only] => Some(only.name().to_owned()),
             _ => None,
@@ -151,7 +157,7 @@ impl Catalog {
             default_upstream: config.default_upstream.clone().or(only),
             client,
             upstreams,
-            started: crate::openai::unix_seconds(),
+            started: before.map_or_else(crate::openai::unix_seconds, |before| before.started),
         }
     }
 
@@ -343,7 +349,7 @@ impl Catalog {
             .iter()
             .zip(&self.lists)
             .find(|(upstream, _)| upstream.name() == name);
-        found.map(|(upstream, list)| (Arc::clone(upstream), list))
+        found.map(|(upstream, list)| (Arc::clone(upstream), list.as_ref()))
     }
 
     async fn close_matches(&self, model: &str, allowed: Allowed<'_>) -> Vec<String> {

@@ -25,7 +25,9 @@ mod support {
 mod program;
 
 mod cache;
+mod drain;
 mod metrics;
+mod reload;
 
 use serde_json::{Value, json};
 

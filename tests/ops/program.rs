@@ -36,14 +36,24 @@ impl Program {
     pub(crate) async fn serve(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("groundwire.toml"), text).unwrap();
-        Self::start(folder, "groundwire.toml").await
+        Self::start(folder).await
     }
 
-    /// Starts it in `folder` on the configuration `file` there.
-    pub(crate) async fn start(folder: TempDir, file: &str) -> Self {
+    /// Starts it in `folder`, which holds the configuration, on a free port.
+    pub(crate) async fn start(folder: TempDir) -> Self {
+        Self::run(folder, &["--listen", "127.0.0.1:0"]).await
+    }
+
+    /// Starts it in `folder`, where the configuration says what it listens on.
+    pub(crate) async fn start_plainly(folder: TempDir) -> Self {
+        Self::run(folder, &[]).await
+    }
+
+    async fn run(folder: TempDir, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_groundwire"));
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--config", file])
+            .args(["serve", "--config", "groundwire.toml"])
+            .args(arguments)
             .current_dir(folder.path())
             .env_clear()
             .stdin(Stdio::null())
@@ -60,6 +70,7 @@ impl Program {
                 });
             }
         });
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut program = Self {
             child,
             log,

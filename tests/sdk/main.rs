@@ -12,6 +12,7 @@
 mod packages;
 mod program;
 mod providers;
+mod reading;
 mod script;
 mod strictness;
 

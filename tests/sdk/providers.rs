@@ -22,11 +22,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-use crate::strictness;
+use crate::{reading, strictness};
 
-/// What the guides put before the passages.
-const GROUNDING: &str = "You are a helpful assistant. Answer the user's question using only the provided context. If the context does not \
-                         contain enough information, say so.\n\nContext:\n";
 /// What a reasoning model thinks, and how many tokens that takes of its budget.
 const THOUGHT: [&str; 3] = [
     "The question is ",
@@ -34,8 +31,6 @@ const THOUGHT: [&str; 3] = [
     "so the policy counts.",
 ];
 const THOUGHT_TOKENS: u64 = 40;
-/// The tool of the guides.
-const SEARCH: &str = "lighton_search";
 const CREATED: u64 = 1_760_000_000;
 
 /// The four of them, each on a port of its own.
@@ -209,7 +204,7 @@ async fn chat(State(provider): State<Arc<Provider>>, headers: HeaderMap, body: B
     if request["temperature"].as_f64() > Some(2.0) {
         return provider.shape.bad_request.answer();
     }
-    if let Some(complaint) = strictness::complaint(&request, GROUNDING) {
+    if let Some(complaint) = strictness::complaint(&request, reading::GROUNDING) {
         let error = json!({"error": {"message": complaint, "type": "BadRequestError", "param": null, "code": 400}});
         return json_response(400, &error);
     }
@@ -230,14 +225,14 @@ async fn chat(State(provider): State<Arc<Provider>>, headers: HeaderMap, body: B
         && request["max_tokens"]
             .as_u64()
             .is_some_and(|limit| limit < THOUGHT_TOKENS);
-    let call = calls_search(&request).then(|| {
-        let query = text_of_last(&request, "user");
-        json!({"id": provider.shape.call_id, "type": "function", "function": {"name": SEARCH, "arguments": json!({"query": query}).to_string()}})
+    let call = reading::calls_search(&request).then(|| {
+        let query = reading::text_of_last(&request, "user");
+        json!({"id": provider.shape.call_id, "type": "function", "function": {"name": reading::SEARCH, "arguments": json!({"query": query}).to_string()}})
     });
     let reply = Reply {
         model,
         thinks,
-        text: (!cut_short && call.is_none()).then(|| sentence(&request)),
+        text: (!cut_short && call.is_none()).then(|| reading::sentence(&request)),
         call,
         usage_asked: request["stream_options"]["include_usage"] == true,
     };
@@ -247,48 +242,6 @@ async fn chat(State(provider): State<Arc<Provider>>, headers: HeaderMap, body: B
     } else {
         reply.whole(&provider.shape)
     }
-}
-
-/// Whether the search is offered and was not called since the last question.
-fn calls_search(request: &Value) -> bool {
-    let offered = request["tools"]
-        .as_array()
-        .is_some_and(|tools| tools.iter().any(|tool| tool["function"]["name"] == SEARCH));
-    let last = request["messages"].as_array().unwrap().last().unwrap();
-    offered && last["role"] == "user"
-}
-
-fn text_of_last(request: &Value, role: &str) -> String {
-    let messages = request["messages"].as_array().unwrap();
-    let last = messages
-        .iter()
-        .rfind(|message| message["role"] == role)
-        .unwrap();
-    last["content"].as_str().unwrap().to_owned()
-}
-
-/// The sentence of the context that speaks of retention, or the first one, with the number of its passage.
-fn sentence(request: &Value) -> String {
-    let messages = request["messages"].as_array().unwrap();
-    let context = if messages.iter().any(|message| message["role"] == "tool") {
-        text_of_last(request, "tool")
-    } else {
-        let system = messages[0]["content"].as_str().unwrap_or_default();
-        system
-            .split_once(GROUNDING)
-            .map_or_else(String::new, |(_, context)| context.to_owned())
-    };
-    let passage = context.split("\n\n").next().unwrap_or_default();
-    let text = context
-        .split(['\n', '.'])
-        .find(|text| text.contains("retention") && !text.starts_with('['))
-        .unwrap_or(passage);
-    let end = if passage.starts_with("[1]") {
-        " [1]"
-    } else {
-        ""
-    };
-    format!("{}.{end}", text.trim())
 }
 
 /// What one model says to one request.

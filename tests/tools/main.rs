@@ -1,7 +1,6 @@
 //! Mode `tool` over real sockets: the real gateway between a scripted model and a scripted search.
 
 #![expect(
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
@@ -35,5 +34,6 @@ mod history;
 mod leaks;
 mod leaving;
 mod mixed;
+mod rows;
 mod streams;
 mod untrusted;

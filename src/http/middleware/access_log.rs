@@ -97,7 +97,12 @@ pub(in crate::http) async fn observe(
         app.metrics.shed();
         crowded().into_response()
     } else {
-        next.run(request).instrument(span.clone()).await
+        let answering = next.run(request).instrument(span.clone());
+        // A stream ends itself, with an event that says why; what has no head yet is ended here, down to its upstream.
+        tokio::select! {
+            response = answering => response,
+            () = app.stop.cancelled() => ApiError::shutting_down().into_response(),
+        }
     };
     response.headers_mut().insert(REQUEST_ID, id);
     if app.is_draining() {

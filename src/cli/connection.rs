@@ -1,0 +1,315 @@
+//! One connection: served until it ends, and cut when it holds its place for nothing.
+//!
+//! hyper's own limit on the time of a head counts the time between two requests in, so that it would cut connections that load balancers
+//! keep for the next request, and it does not begin before the version of HTTP is known. Hence three clocks of our own: for a head that was
+//! begun, for a connection that rests, and for one that rests while the process wants to end.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{Router, body::Body};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use hyper::{body::Incoming, service::Service};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use tower::Service as _;
+
+/// How long a client may take to send the head of a request, the first one counted from its connection: slow ones must not hold a place.
+const HEAD: Duration = Duration::from_secs(30);
+
+/// How long a connection may rest between two requests: longer than load balancers keep theirs (60 s), because it is for them to close it.
+const REST: Duration = Duration::from_secs(120);
+
+/// How long a connection may rest once the process wants to end.
+const LAST_REST: Duration = Duration::from_millis(500);
+
+/// Serves one connection until it ends; after `closing` it takes no further request and does not rest.
+pub(super) async fn serve(
+    server: Arc<auto::Builder<TokioExecutor>>,
+    socket: TcpStream,
+    router: Router,
+    closing: CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let life = Arc::new(Life::default());
+    let heard = Heard {
+        socket,
+        life: Arc::clone(&life),
+    };
+    let service = Counted {
+        router,
+        life: Arc::clone(&life),
+    };
+    let connection = server.serve_connection(TokioIo::new(heard), service);
+    tokio::pin!(connection);
+    let clock = sleep(HEAD);
+    tokio::pin!(clock);
+    let mut closed = None;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = closing.cancelled(), if closed.is_none() => {
+                connection.as_mut().graceful_shutdown();
+                closed = Some(life.now());
+                clock.as_mut().reset(Instant::now() + LAST_REST);
+            }
+            () = clock.as_mut() => {
+                let Some(wait) = life.patience(life.now(), closed) else {
+                    return Ok(());
+                };
+                clock.as_mut().reset(Instant::now() + wait);
+            }
+        }
+    }
+}
+
+/// What a connection is doing. Times are milliseconds since it began.
+#[derive(Debug)]
+struct Life {
+    began: Instant,
+    /// Requests whose answers are not at their end.
+    requests: AtomicUsize,
+    /// When the first byte of the head came that is being read; 0: none is.
+    head: AtomicU64,
+    /// When the last answer ended.
+    rested: AtomicU64,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            requests: AtomicUsize::new(0),
+            // The first head is waited for from the beginning.
+            head: AtomicU64::new(1),
+            rested: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Life {
+    /// How long the connection may go on before it is looked at again; `None`: not at all.
+    fn patience(&self, now: u64, closed: Option<u64>) -> Option<Duration> {
+        if self.requests.load(Ordering::Acquire) > 0 {
+            return Some(if closed.is_some() { LAST_REST } else { HEAD });
+        }
+        let since = |at: u64| Duration::from_millis(now.saturating_sub(at));
+        let left = match (closed, self.head.load(Ordering::Acquire)) {
+            (Some(closed), _) => LAST_REST.checked_sub(since(closed)),
+            (None, 0) => REST.checked_sub(since(self.rested.load(Ordering::Acquire))),
+            (None, head) => HEAD.checked_sub(since(head)),
+        };
+        left.filter(|left| !left.is_zero())
+            .map(|left| left.min(HEAD))
+    }
+
+    fn hear(&self, now: u64) {
+        if self.requests.load(Ordering::Acquire) == 0 {
+            // Only the first byte of a head begins its time: one byte now and then must not prolong it.
+            let (order, failed) = (Ordering::AcqRel, Ordering::Acquire);
+            let _ = self.head.compare_exchange(0, now.max(1), order, failed);
+        }
+    }
+
+    fn begin(&self) {
+        self.requests.fetch_add(1, Ordering::AcqRel);
+        self.head.store(0, Ordering::Release);
+    }
+
+    fn end(&self, now: u64) {
+        self.rested.store(now, Ordering::Release);
+        self.requests.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A request under way, as long as this lives.
+#[derive(Debug)]
+struct UnderWay(Arc<Life>);
+
+impl UnderWay {
+    fn new(life: &Arc<Life>) -> Self {
+        life.begin();
+        Self(Arc::clone(life))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.end(self.0.now());
+    }
+}
+
+/// The routes, with each request counted from its head to the end of its answer.
+#[derive(Debug, Clone)]
+struct Counted {
+    router: Router,
+    life: Arc<Life>,
+}
+
+impl Service<Request<Incoming>> for Counted {
+    type Response = Response<Counting>;
+    type Error = std::convert::Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let under_way = UnderWay::new(&self.life);
+        // A router is ready at all times.
+        let answering = self.router.clone().call(request);
+        Box::pin(async move {
+            let response = answering.await?;
+            Ok(response.map(|body| Counting {
+                body,
+                _under_way: under_way,
+            }))
+        })
+    }
+}
+
+/// A body that belongs to a request under way.
+struct Counting {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl http_body::Body for Counting {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A socket that notes when something comes in.
+struct Heard {
+    socket: TcpStream,
+    life: Arc<Life>,
+}
+
+impl AsyncRead for Heard {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
+        if buffer.filled().len() > before {
+            self.life.hear(self.life.now());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Heard {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_head_has_its_time_and_single_bytes_do_not_prolong_it() {
+        let life = Life::default();
+        life.begin();
+        life.end(0);
+        life.hear(50_000);
+        assert_eq!(life.patience(50_000, None), left(30));
+
+        life.hear(79_000);
+        assert_eq!(life.patience(79_000, None), left(1));
+        assert_eq!(life.patience(80_000, None), None);
+    }
+
+    #[test]
+    fn a_connection_that_never_speaks_is_cut_like_one_that_speaks_slowly() {
+        let life = Life::default();
+        assert!(life.patience(30_000, None).is_some());
+        assert_eq!(life.patience(30_001, None), None);
+    }
+
+    #[test]
+    fn between_two_requests_it_may_rest_longer_than_load_balancers_do() {
+        let life = Life::default();
+        life.begin();
+        life.end(5000);
+        assert_eq!(life.patience(95_000, None), left(30));
+        assert_eq!(life.patience(125_000, None), None);
+    }
+
+    #[test]
+    fn an_answer_under_way_is_never_cut_here() {
+        let life = Life::default();
+        life.begin();
+        assert!(life.patience(3_600_000, None).is_some());
+        assert!(life.patience(3_600_000, Some(0)).is_some());
+
+        life.end(3_600_000);
+
+        assert!(life.patience(3_600_000, None).is_some());
+        assert_eq!(life.patience(3_600_000, Some(0)), None);
+    }
+}
