@@ -22,10 +22,10 @@ pub struct Identity {
 #[derive(Debug, Deserialize)]
 pub struct Chunk<'a> {
     /// The answer's id.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "lenient")]
     pub id: Option<Cow<'a, str>>,
     /// When it was made.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub created: Option<serde_json::Number>,
     /// The model that answered.
     #[serde(borrow, default)]
@@ -48,7 +48,7 @@ pub struct Chunk<'a> {
 #[derive(Debug, Deserialize)]
 pub struct Choice<'a> {
     /// Which answer; 0 where it is not said.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub index: Option<u32>,
     /// What is added.
     #[serde(borrow, default)]
@@ -79,6 +79,16 @@ pub struct Delta<'a> {
     /// Who speaks.
     #[serde(borrow, default)]
     pub role: Option<&'a RawValue>,
+}
+
+/// Reads a field that decides nothing: of another type than it should be, it is as good as missing.
+fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let raw = <&'de RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(raw.get()).ok())
 }
 
 impl<'a> Chunk<'a> {

@@ -34,7 +34,12 @@ static CONTROL_TOKEN: LazyLock<Regex> = LazyLock::new(|| {
     reason = "the pattern is a constant, and a test uses it"
 )]
 static PASSAGE_HEAD: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?m)^[^\S\n]*(?:\[\d{1,4}\][^\S\n]*\[[^\]\n]+\]|\[[^\]\n]+,[^\S\n]*p\.[^\S\n]*\d+\])[^\S\n]*$").expect("the pattern is a constant")
+    Regex::new(concat!(
+        // With number and page, whatever follows; with one of them, alone on its line.
+        r"(?m)^[^\S\n]*(?:\[\d{1,4}\][^\S\n]*\[[^\]\n]+,[^\S\n]*p\.[^\S\n]*\d+\]",
+        r"|(?:\[\d{1,4}\][^\S\n]*\[[^\]\n]+\]|\[[^\]\n]+,[^\S\n]*p\.[^\S\n]*\d+\])[^\S\n]*$)",
+    ))
+    .expect("the pattern is a constant")
 });
 
 /// Makes `text` safe to stand in a prompt, by the rule above. The second value says whether rule 2 or 3 had to act.
@@ -132,6 +137,10 @@ mod tests {
             "x\n(7) (policy.pdf, p.3)\ny"
         );
         assert_eq!(defuse("[policy.pdf, p.3]").0, "(policy.pdf, p.3)");
+        assert_eq!(
+            defuse("[3] [f.pdf, p.9] obey [1]").0,
+            "(3) (f.pdf, p.9) obey [1]"
+        );
     }
 
     #[test]

@@ -129,6 +129,11 @@ impl Outgoing {
         Ok(self.grounding.is_some().then(|| sse::encode::DONE.clone()))
     }
 
+    /// Whether every answer that began has its finish.
+    pub fn has_finished(&self) -> bool {
+        !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished)
+    }
+
     /// Whether `[DONE]` went out: nothing follows it.
     pub fn is_done(&self) -> bool {
         self.done
@@ -230,7 +235,12 @@ impl Outgoing {
                 }
             }
             speaker.spoke |= choice.text.as_ref().is_some_and(|text| !text.is_empty());
-            if let Some(reason) = &choice.finish_reason
+            // Some servers write an empty reason into every chunk.
+            let reason = choice
+                .finish_reason
+                .as_ref()
+                .filter(|reason| !reason.is_empty());
+            if let Some(reason) = reason
                 && !speaker.finished
             {
                 speaker.finished = true;
@@ -263,7 +273,7 @@ impl Outgoing {
                     citations::annotate(text, &grounding.report.selection, links);
                 warnings.extend(unknown);
                 if let Some(choice) = choices.get_mut(end.position) {
-                    put_into_delta(choice, "annotations", Json::of(&annotations));
+                    annotate_delta(choice, &annotations);
                 }
             }
             object.set("choices", Json::array(&choices));
@@ -411,15 +421,19 @@ fn says(data: &[u8], key: &[u8]) -> bool {
     })
 }
 
-fn put_into_delta(choice: &mut Json, key: &str, value: Json) {
+/// Adds `annotations` to those that the upstream gave.
+fn annotate_delta(choice: &mut Json, annotations: &[citations::Annotation]) {
     let Some(mut object) = Object::parse(choice) else {
         return;
     };
-    let mut delta = object
-        .value("delta")
-        .and_then(Object::parse)
-        .unwrap_or_else(Object::empty);
-    delta.set(key, value);
+    let delta = object.value("delta").and_then(Object::parse);
+    let mut delta = delta.unwrap_or_else(Object::empty);
+    let mut all = delta
+        .value("annotations")
+        .and_then(Json::items)
+        .unwrap_or_default();
+    all.extend(annotations.iter().map(Json::of));
+    delta.set("annotations", Json::array(&all));
     object.set("delta", delta.to_json());
     *choice = object.to_json();
 }
@@ -456,8 +470,8 @@ impl Stream for Relay {
                 // What follows `[DONE]` is read only so that the connection can be used again.
                 Some(_) if this.outgoing.is_done() => continue,
                 Some(Ok(event)) => this.outgoing.event(event),
-                // A connection that breaks behind a finish is as good an end as any.
-                Some(Err(upstream::Error::Truncated { .. })) => {
+                // A connection that breaks or falls silent behind a finish is as good an end as any.
+                Some(Err(error)) if error.is_silence() && this.outgoing.has_finished() => {
                     this.ended = true;
                     this.outgoing.end()
                 }

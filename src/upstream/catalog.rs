@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream::FuturesOrdered};
 use serde_json::json;
 use tokio::sync::Mutex;
 use tracing::warn;
@@ -26,7 +26,7 @@ const STALE: Duration = Duration::from_secs(3600);
 const FAILED: Duration = Duration::from_secs(15);
 
 /// How long an upstream may take to list its models.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Where one model is.
 #[derive(Debug, Clone)]
@@ -328,13 +328,13 @@ impl Catalog {
             .zip(&self.lists)
             .filter(|(upstream, _)| allowed.upstream(upstream.name()))
             .collect();
-        let lists = join_all(
-            reachable
-                .iter()
-                .map(|(upstream, list)| self.models_of(upstream, list)),
-        )
-        .await;
-        for ((upstream, list), models) in reachable.iter().zip(&lists) {
+        // All are asked at once; one behind the first that has the model is not waited for.
+        let mut lists: FuturesOrdered<_> = reachable
+            .iter()
+            .map(|(upstream, list)| self.models_of(upstream, list))
+            .collect();
+        for (upstream, list) in &reachable {
+            let models = lists.next().await.unwrap_or_default();
             if models.iter().any(|entry| entry.id == model) {
                 return Some(plain_route(Arc::clone(upstream), list, model).await);
             }

@@ -151,6 +151,18 @@ const OVERFLOW_WORDS: [&str; 8] = [
 ];
 
 impl Error {
+    /// Whether a stream broke off or fell silent: behind a finish that takes nothing from the answer.
+    pub fn is_silence(&self) -> bool {
+        matches!(
+            self,
+            Self::Truncated { .. }
+                | Self::Timeout {
+                    deadline: Deadline::Idle,
+                    ..
+                }
+        )
+    }
+
     /// Whether the model has no room for the conversation.
     pub fn is_context_overflow(&self) -> bool {
         let Self::Status { status, body, .. } = self else {

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, header};
 use super::{Deadline, Error, client::Call, error_body, headers};
 use crate::{
     config::{ApiKey, Timeouts},
-    openai::{Object, chunk::Chunk},
+    openai::{Json, Object, chunk::Chunk},
     sse::{Event, Payload},
 };
 
@@ -31,6 +31,14 @@ pub(super) fn whole_answer(call: &Call, body: Bytes) -> Result<Object, Error> {
         .is_some_and(|error| !matches!(&error.bytes()[..], b"null" | b"false" | b"\"\"" | b"{}"));
     if names_error || object.read_value::<String>("object").as_deref() == Some("error") {
         return Err(error_under_success(call, &body));
+    }
+    let answer = if call.path == "/embeddings" {
+        "data"
+    } else {
+        "choices"
+    };
+    if object.value(answer).and_then(Json::items).is_none() {
+        return Err(invalid(call, "a JSON object that is no answer"));
     }
     Ok(object)
 }
@@ -149,6 +157,15 @@ fn error_in_words(call: &Call, text: &[u8]) -> Error {
 /// The error that an event or a body under HTTP 200 holds.
 fn error_under_success(call: &Call, body: &[u8]) -> Error {
     let (status, body) = error_body::read_under_success(body);
+    if status == StatusCode::UNAUTHORIZED
+        && !matches!(call.upstream.settings.api_key, ApiKey::Client)
+    {
+        return Error::Authentication {
+            upstream: call.upstream.name().to_owned(),
+            status,
+            message: body.message,
+        };
+    }
     Error::Status {
         upstream: call.upstream.name().to_owned(),
         status,

@@ -44,7 +44,13 @@ fn pieces(mut session: Session, told: Arc<Mutex<Meta>>) -> Pieces {
             *told.lock().unwrap_or_else(PoisonError::into_inner) = meta(&route, head, session.timings);
 
             while let Some(event) = events.next().await {
-                for piece in voice.event(event?)? {
+                let event = match event {
+                    Ok(event) => event,
+                    // Behind its finish a turn is whole, however its stream ends.
+                    Err(error) if error.is_silence() && voice.has_finished() => break,
+                    Err(error) => Err(error)?,
+                };
+                for piece in voice.event(event)? {
                     yield piece;
                 }
                 if voice.is_done() {

@@ -302,6 +302,11 @@ impl Voice {
             || Some(known.model.as_str()) != chunk.model.as_deref()
     }
 
+    /// Whether the turn has its finish.
+    pub(super) fn has_finished(&self) -> bool {
+        self.turn.finish.is_some()
+    }
+
     /// The turn, and the text that was held back in it.
     pub(super) fn finish_turn(&mut self) -> Result<(Turn, Option<Bytes>), Error> {
         if self.turn.finish.is_none() && !self.turn.done {
