@@ -105,9 +105,7 @@ fn sorted(value: &Value) -> Value {
             Value::Object(Map::from_iter(fields))
         }
         Value::Array(items) => items.iter().map(sorted).collect(),
-        Value::Number(number) => number
-            .as_f64()
-            .map_or_else(|| value.clone(), |number| Value::from(number)),
+        Value::Number(number) => number.as_f64().map_or_else(|| value.clone(), Value::from),
         Value::Null | Value::Bool(_) | Value::String(_) => value.clone(),
     }
 }

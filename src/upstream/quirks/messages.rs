@@ -58,7 +58,7 @@ pub(super) fn system_as_user(messages: &mut Vec<Message>) -> Outcome {
 }
 
 /// `developer` is `system` under its newer name: many templates refuse it, SGLang drops it in silence.
-pub(super) fn developer_as_system(messages: &mut Vec<Message>) -> Outcome {
+pub(super) fn developer_as_system(messages: &mut [Message]) -> Outcome {
     change_each(
         messages,
         |message| message.role == "developer",
@@ -69,7 +69,7 @@ pub(super) fn developer_as_system(messages: &mut Vec<Message>) -> Outcome {
 }
 
 /// An assistant's content that is `null` or missing becomes empty: Ollama, LM Studio and some templates refuse or fail on it.
-pub(super) fn empty_content(messages: &mut Vec<Message>) -> Outcome {
+pub(super) fn empty_content(messages: &mut [Message]) -> Outcome {
     change_each(messages, is_assistant_without_content, |object| {
         object.set("content", Json::of(""));
     })
@@ -82,7 +82,7 @@ fn is_assistant_without_content(message: &Message) -> bool {
 }
 
 /// An assistant's empty content beside tool calls becomes `null`: Bedrock and other strict backends refuse an empty text.
-pub(super) fn null_content(messages: &mut Vec<Message>) -> Outcome {
+pub(super) fn null_content(messages: &mut [Message]) -> Outcome {
     let is_empty = |message: &Message| {
         message.role == "assistant"
             && Object::parse(&message.json).is_some_and(|object| {
@@ -96,7 +96,7 @@ pub(super) fn null_content(messages: &mut Vec<Message>) -> Outcome {
 }
 
 /// Thinking that is sent back is refused by Mistral and strict gateways ("Extra inputs are not permitted").
-pub(super) fn strip_reasoning(messages: &mut Vec<Message>) -> Outcome {
+pub(super) fn strip_reasoning(messages: &mut [Message]) -> Outcome {
     let thinks = |message: &Message| {
         message.role == "assistant"
             && Object::parse(&message.json)

@@ -49,10 +49,10 @@ fn change(quirk: Quirk, object: &mut Object) {
         Quirk::BodyLimit2Mb => {}
         Quirk::MergeSystem => in_messages(object, messages::merge_system),
         Quirk::SystemAsUser => in_messages(object, messages::system_as_user),
-        Quirk::DeveloperAsSystem => in_messages(object, messages::developer_as_system),
-        Quirk::EmptyAssistantContent => in_messages(object, messages::empty_content),
-        Quirk::NullAssistantContent => in_messages(object, messages::null_content),
-        Quirk::StripReasoning => in_messages(object, messages::strip_reasoning),
+        Quirk::DeveloperAsSystem => in_messages(object, |all| messages::developer_as_system(all)),
+        Quirk::EmptyAssistantContent => in_messages(object, |all| messages::empty_content(all)),
+        Quirk::NullAssistantContent => in_messages(object, |all| messages::null_content(all)),
+        Quirk::StripReasoning => in_messages(object, |all| messages::strip_reasoning(all)),
         Quirk::MistralOrder => in_messages(object, messages::mistral_order),
         Quirk::MistralToolIds => in_messages(object, messages::mistral_tool_ids),
     }

@@ -1,6 +1,9 @@
 use super::*;
 
-fn gather(deltas: &[&str]) -> Vec<(String, String, String)> {
+/// The id, name and arguments of a call.
+type Told = (String, String, String);
+
+fn gather(deltas: &[&str]) -> Vec<Told> {
     let mut gathered = Gathered::default();
     for delta in deltas {
         gathered.add(&json_of(delta));
@@ -16,14 +19,14 @@ fn json_of(text: &str) -> Json {
     Json::parse(bytes::Bytes::from(text.to_owned())).unwrap()
 }
 
-fn call(id: &str, name: &str, arguments: &str) -> (String, String, String) {
+fn call(id: &str, name: &str, arguments: &str) -> Told {
     (id.into(), name.into(), arguments.into())
 }
 
 #[test]
 fn fragments_are_gathered_however_a_server_numbers_them() {
     let two = [call("a", "f", "{\"x\":1}"), call("b", "g", "{\"y\":2}")];
-    let cases: [(&str, &[&str], &[(String, String, String)]); 13] = [
+    let cases: [(&str, &[&str], &[Told]); 13] = [
         (
             "OpenAI",
             &[
