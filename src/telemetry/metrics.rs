@@ -3,7 +3,7 @@
 //! `prometheus-client` and not `metrics` with an exporter: it brings two small crates, no global recorder and no listener of its own.
 //!
 //! Labels come from bounded sets: endpoints are routes, upstreams and keys are configured, and a model is named only when it is configured,
-//! listed, or was answered for by an upstream (the first [`ANSWERED_MODELS`] of those). Never content. `docs/observability.md` lists them all.
+//! listed, or was answered for by an upstream (the first `ANSWERED_MODELS` of those). Never content. `docs/observability.md` lists them all.
 
 use std::{
     collections::HashSet,
