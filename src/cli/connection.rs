@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -17,7 +17,7 @@ use std::{
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 use hyper_util::{
@@ -38,7 +38,7 @@ const HEAD: Duration = Duration::from_secs(30);
 /// How long a connection may rest between two requests: longer than load balancers keep theirs (60 s), because it is for them to close it.
 const REST: Duration = Duration::from_secs(120);
 
-/// How long a connection may rest once the process wants to end.
+/// How long a connection may rest once it is to end.
 const LAST_REST: Duration = Duration::from_millis(500);
 
 /// Serves one connection until it ends; after `closing` it takes no further request and does not rest.
@@ -65,18 +65,20 @@ pub(super) async fn serve(
     loop {
         tokio::select! {
             ended = connection.as_mut() => return ended,
-            () = closing.cancelled(), if closed.is_none() => {
-                connection.as_mut().graceful_shutdown();
-                closed = Some(life.now());
-                clock.as_mut().reset(Instant::now() + LAST_REST);
-            }
-            () = clock.as_mut() => {
-                let Some(wait) = life.patience(life.now(), closed) else {
-                    return Ok(());
-                };
-                clock.as_mut().reset(Instant::now() + wait);
+            () = closing.cancelled(), if closed.is_none() => {}
+            () = clock.as_mut() => match (life.patience(life.now(), closed), closed) {
+                (Some(wait), _) => {
+                    clock.as_mut().reset(Instant::now() + wait);
+                    continue;
+                }
+                (None, Some(_)) => return Ok(()),
+                (None, None) => {}
             }
         }
+        // In good order: HTTP/2 tells the client which of its requests were still heard.
+        connection.as_mut().graceful_shutdown();
+        closed = Some(life.now());
+        clock.as_mut().reset(Instant::now() + LAST_REST);
     }
 }
 
@@ -88,6 +90,8 @@ struct Life {
     requests: AtomicUsize,
     /// When the first byte of the head came that is being read; 0: none is.
     head: AtomicU64,
+    /// Whether it speaks HTTP/2, where what comes in need not be the head of a request: pings and windows do.
+    is_multiplexed: AtomicBool,
     /// When the last answer ended.
     rested: AtomicU64,
 }
@@ -99,6 +103,7 @@ impl Default for Life {
             requests: AtomicUsize::new(0),
             // The first head is waited for from the beginning.
             head: AtomicU64::new(1),
+            is_multiplexed: AtomicBool::new(false),
             rested: AtomicU64::new(0),
         }
     }
@@ -121,7 +126,8 @@ impl Life {
     }
 
     fn hear(&self, now: u64) {
-        if self.requests.load(Ordering::Acquire) == 0 {
+        let is_head = !self.is_multiplexed.load(Ordering::Acquire);
+        if is_head && self.requests.load(Ordering::Acquire) == 0 {
             // Only the first byte of a head begins its time: one byte now and then must not prolong it.
             let (order, failed) = (Ordering::AcqRel, Ordering::Acquire);
             let _ = self.head.compare_exchange(0, now.max(1), order, failed);
@@ -174,6 +180,9 @@ impl Service<Request<Incoming>> for Counted {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let under_way = UnderWay::new(&self.life);
+        if request.version() == Version::HTTP_2 {
+            self.life.is_multiplexed.store(true, Ordering::Release);
+        }
         // A router is ready at all times.
         let answering = self.router.clone().call(request);
         Box::pin(async move {
@@ -298,6 +307,18 @@ mod tests {
         life.end(5000);
         assert_eq!(life.patience(95_000, None), left(30));
         assert_eq!(life.patience(125_000, None), None);
+    }
+
+    #[test]
+    fn what_http2_says_between_requests_is_no_slow_head() {
+        let life = Life::default();
+        life.begin();
+        life.is_multiplexed.store(true, Ordering::Release);
+        life.end(0);
+        life.hear(1000);
+
+        assert!(life.patience(60_000, None).is_some());
+        assert_eq!(life.patience(120_000, None), None);
     }
 
     #[test]

@@ -32,8 +32,8 @@ pub(crate) fn message(calls: Value) -> Value {
 const ARGUMENTS: &str = r#"{"query":"retention"}"#;
 
 pub(crate) fn finishes() -> Vec<Row> {
-    let call = || search("c1", "retention");
-    let mut indexed = call();
+    let whole_call = || search("c1", "retention");
+    let mut indexed = whole_call();
     indexed["index"] = json!(0);
     let delta = || json!({"tool_calls": [indexed]});
     let mut rows = Vec::new();
@@ -44,7 +44,7 @@ pub(crate) fn finishes() -> Vec<Row> {
         ("a cut behind the call", json!("length")),
         ("no finish at all", Value::Null),
     ] {
-        let turn = whole(message(json!([call()])), finish.clone());
+        let turn = whole(message(json!([whole_call()])), finish.clone());
         rows.push(row(server, Way::Whole, turn, "c1"));
         let turn = streamed(vec![delta()], finish);
         rows.push(row(server, Way::Streamed, turn, "c1"));
