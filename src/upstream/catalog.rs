@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt, future::join_all, stream::FuturesOrdered};
+use futures_util::future::join_all;
 use serde_json::json;
 use tokio::sync::Mutex;
 use tracing::warn;
@@ -328,13 +328,9 @@ impl Catalog {
             .zip(&self.lists)
             .filter(|(upstream, _)| allowed.upstream(upstream.name()))
             .collect();
-        // All are asked at once; one behind the first that has the model is not waited for.
-        let mut lists: FuturesOrdered<_> = reachable
-            .iter()
-            .map(|(upstream, list)| self.models_of(upstream, list))
-            .collect();
+        // One after the other: an upstream behind the first that has the model is neither asked nor waited for.
         for (upstream, list) in &reachable {
-            let models = lists.next().await.unwrap_or_default();
+            let models = self.models_of(upstream, list).await;
             if models.iter().any(|entry| entry.id == model) {
                 return Some(plain_route(Arc::clone(upstream), list, model).await);
             }

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, header};
 use super::{Deadline, Error, client::Call, error_body, headers};
 use crate::{
     config::{ApiKey, Timeouts},
-    openai::{Json, Object, chunk::Chunk},
+    openai::{Object, chunk::Chunk},
     sse::{Event, Payload},
 };
 
@@ -32,13 +32,9 @@ pub(super) fn whole_answer(call: &Call, body: Bytes) -> Result<Object, Error> {
     if names_error || object.read_value::<String>("object").as_deref() == Some("error") {
         return Err(error_under_success(call, &body));
     }
-    let answer = if call.path == "/embeddings" {
-        "data"
-    } else {
-        "choices"
-    };
-    if object.value(answer).and_then(Json::items).is_none() {
-        return Err(invalid(call, "a JSON object that is no answer"));
+    // FastAPI and LightOn say only `detail`; an answer never does.
+    if object.value("detail").is_some() && object.value("choices").is_none() {
+        return Err(error_under_success(call, &body));
     }
     Ok(object)
 }

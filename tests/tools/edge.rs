@@ -67,6 +67,7 @@ impl Edge {
             ("GROUNDWIRE_SEARCH__BASE_URL".to_owned(), lighton.url()),
             ("LIGHTON_API_KEY".to_owned(), "lo-key".to_owned()),
             ("GROUNDWIRE_RAG__MODE".to_owned(), "tool".to_owned()),
+            ("GROUNDWIRE_SEARCH__CACHE_TTL".to_owned(), "0s".to_owned()),
         ];
         let env: Environment = variables.into_iter().collect();
         let config = Config::parse(&text, &env).unwrap_or_else(|problems| panic!("{problems}"));
