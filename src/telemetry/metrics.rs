@@ -251,11 +251,7 @@ impl Metrics {
             "Requests that hold a place",
             self.in_flight.clone(),
         );
-        registry.register(
-            "upstream_up",
-            "1, or 0 while an upstream is set aside",
-            self.up.clone(),
-        );
+        registry.register("upstream_up", "Configured upstreams", self.up.clone());
         registry.register(
             "log_lines_dropped",
             "Lines of the log that nobody read in time",
