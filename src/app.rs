@@ -129,6 +129,13 @@ impl App {
         }
     }
 
+    /// Notes that the service reads a new document of `workspace`, which is found only when it is through with it.
+    pub fn documents_coming(&self, workspace: WorkspaceId) {
+        if let Some(cache) = &self.search.cache {
+            cache.unsettle(workspace);
+        }
+    }
+
     /// How many requests hold a place.
     pub fn in_flight(&self) -> usize {
         places(&self.config).saturating_sub(self.places.available_permits())

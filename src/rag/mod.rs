@@ -206,7 +206,7 @@ impl Pipeline {
         job.progress.commit();
         let (family, model) = (job.endpoint.family(), job.request.model.clone());
         let pieces = async_stream::try_stream! {
-            let identity = job.progress.identity.get_or_init(|| Identity::new(&model)).clone();
+            let identity = job.progress.identity.get_or_init(|| Identity::new(family, &model)).clone();
             let (mut grounded, query) = self.ask_what(&job).await;
             if let Some(query) = query {
                 yield event_chunk(family, &identity, &json!({"type": "search.started", "query": query}));

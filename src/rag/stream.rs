@@ -341,7 +341,7 @@ impl Outgoing {
         let identity = self
             .progress
             .identity
-            .get_or_init(|| Identity::new(&self.model))
+            .get_or_init(|| Identity::new(self.family, &self.model))
             .clone();
         let mut chunk = identity.empty_chunk(self.family, Some(reason));
         let ended = Ended {

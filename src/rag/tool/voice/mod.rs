@@ -98,7 +98,9 @@ impl Voice {
     /// The identity of the whole stream: the first turn's, or the gateway's where a chunk of its own came first.
     pub(super) fn identity(&self) -> Identity {
         let identity = &self.progress.identity;
-        identity.get_or_init(|| Identity::new(&self.asked)).clone()
+        identity
+            .get_or_init(|| Identity::new(Family::Chat, &self.asked))
+            .clone()
     }
 
     /// What goes out for one event.
