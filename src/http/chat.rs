@@ -144,11 +144,7 @@ pub(super) async fn answer(
         ending: Arc::clone(&notes.ending),
     };
     let streamed = job.request.stream;
-    let planned = Meta {
-        upstream: Some(job.resolved.route.upstream.name().to_owned()),
-        model: Some(job.resolved.route.model.clone()),
-        ..Meta::default()
-    };
+    let planned = Meta::planned(&job);
     let mut work: BoxFuture<'static, Result<Answer, rag::Error>> =
         Box::pin(Arc::clone(&app.pipeline).answer(job));
     let outcome = if streamed {
@@ -171,21 +167,11 @@ pub(super) async fn answer(
             )];
             Ok(respond(meta, mode, (json, bytes).into_response()))
         }
-        Ok(Answer::Stream(meta, pieces)) => {
-            let meta = if meta.upstream.is_some() {
-                meta
-            } else {
-                Meta {
-                    timings: meta.timings,
-                    ..planned
-                }
-            };
-            Ok(respond(
-                meta,
-                mode,
-                streaming(StreamBody::speaking(pieces, &app.config.stream, frame)),
-            ))
-        }
+        Ok(Answer::Stream(meta, pieces)) => Ok(respond(
+            meta,
+            mode,
+            streaming(StreamBody::speaking(pieces, &app.config.stream, frame)),
+        )),
         Err(failed) => Err(error_of(failed)),
     }
 }

@@ -18,9 +18,12 @@ use super::{
 use crate::{
     config::{Mode, OnNoResults, OnSearchError, QueryFrom},
     openai::{Json, Message, Object},
-    retrieval,
+    retrieval::{self, Passage},
     upstream::{Upstream, catalog::Allowed, client::Call},
 };
+
+/// What fits into every context window in use, with an answer, in bytes: never more tokens than bytes, and 4,096 tokens at least.
+const SMALL_REQUEST_BYTES: usize = 6000;
 
 /// What grounding a request brought.
 pub(super) struct Grounded {
@@ -131,6 +134,7 @@ impl Pipeline {
         };
         grounded.report.cached += u32::from(found.cached);
         grounded.report.warnings.extend(found.warnings);
+        self.learn_window(job, found.passages.iter()).await;
         let bounds = Bounds {
             scope: &job.scope,
             min_relevance: job.settings.min_relevance,
@@ -152,6 +156,25 @@ impl Pipeline {
         }
         grounded.put_into(job);
         Ok(grounded)
+    }
+
+    /// Finds out the model's context window, where nobody told it and it may be too small for these passages.
+    ///
+    /// Most requests are smaller than any window in use, so that no list of models is waited for.
+    pub(super) async fn learn_window(
+        &self,
+        job: &mut Job,
+        passages: impl Iterator<Item = &Passage>,
+    ) {
+        if job.resolved.route.context_window.is_some() {
+            return;
+        }
+        let messages = job.request.messages.iter();
+        let conversation: usize = messages.map(|message| message.json.bytes().len()).sum();
+        let passages: usize = passages.map(|passage| passage.content.len()).sum();
+        if conversation + passages > SMALL_REQUEST_BYTES {
+            job.resolved.route.context_window = self.catalog.window(&job.resolved.route).await;
+        }
     }
 
     /// What is searched for: what the request says, else what the conversation does.

@@ -123,7 +123,16 @@ fn own_address(document: &Source) -> Option<String> {
         .get("external_url")?
         .as_str()?;
     let url = Url::parse(address).ok()?;
-    (matches!(url.scheme(), "http" | "https") && url.has_host()).then(|| url.to_string())
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return None;
+    }
+    // As it was written, unless a browser would have to mend it.
+    let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && !"<>\"\\".contains(c);
+    Some(if address.chars().all(is_plain) {
+        address.to_owned()
+    } else {
+        url.to_string()
+    })
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
@@ -199,6 +208,11 @@ mod tests {
                 json!({"external_url": "https://drive.example/a b"})
             ))),
             "https://drive.example/a%20b"
+        );
+        let plain = "https://drive.example?id=Ärger";
+        assert_eq!(
+            links.to(&document(Some(json!({"external_url": plain})))),
+            plain
         );
         for bad in [
             json!({"external_url": "javascript:alert(1)"}),

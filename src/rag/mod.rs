@@ -205,6 +205,8 @@ impl Pipeline {
     fn narrate(self: Arc<Self>, mut job: Job) -> Answer {
         job.progress.commit();
         let (family, model) = (job.endpoint.family(), job.request.model.clone());
+        // The head goes out before anybody is asked: it names who will be.
+        let planned = Meta::planned(&job);
         let pieces = async_stream::try_stream! {
             let identity = job.progress.identity.get_or_init(|| Identity::new(family, &model)).clone();
             let (mut grounded, query) = self.ask_what(&job).await;
@@ -221,7 +223,7 @@ impl Pipeline {
                 }
             }
         };
-        Answer::Stream(Meta::default(), pieces.boxed())
+        Answer::Stream(planned, pieces.boxed())
     }
 
     /// Sends one request until it succeeds, its attempts are used up, or time is.
@@ -232,6 +234,18 @@ impl Pipeline {
     ) -> Result<(T, &'j Route), Error> {
         self.send(job.delivery(), |route| job.body(route), send)
             .await
+    }
+}
+
+impl Meta {
+    /// What is known before anybody was asked.
+    pub fn planned(job: &Job) -> Self {
+        let route = &job.resolved.route;
+        Self {
+            upstream: Some(route.upstream.name().to_owned()),
+            model: Some(route.model.clone()),
+            ..Self::default()
+        }
     }
 }
 

@@ -40,7 +40,8 @@ pub(super) fn refuse(job: &Job, grounded: &Grounded, timings: Timings) -> Answer
     }
     let mut first = identity.text_chunk(family, REFUSAL);
     first.set("rag", grounded.report.to_json());
-    let last = identity.empty_chunk(family, Some("stop"));
+    let mut last = identity.empty_chunk(family, Some("stop"));
+    last.set("rag", Json::of(&json!({"timings": timings.to_value()})));
     let mut pieces = vec![
         Ok(sse::encode::data(first.to_json().bytes())),
         Ok(sse::encode::data(last.to_json().bytes())),

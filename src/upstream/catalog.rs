@@ -281,6 +281,14 @@ impl Catalog {
         listed
     }
 
+    /// The context window of the model of `route` by its upstream's list, which is asked for where it is not here.
+    pub async fn window(&self, route: &Route) -> Option<u32> {
+        let (upstream, list) = self.upstream(route.upstream.name())?;
+        let models = self.models_of(&upstream, list).await;
+        let model = models.iter().find(|entry| entry.id == route.model)?;
+        model.context_window
+    }
+
     async fn named_route(&self, named: &Model) -> Option<Route> {
         let (upstream, list) = self.upstream(&named.upstream)?;
         let known = known_window(list, &named.model).await;

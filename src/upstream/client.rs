@@ -77,7 +77,7 @@ impl Client {
 
     /// Gets a whole answer.
     pub async fn whole(&self, call: &Call) -> Result<(Head, Object), Error> {
-        let clock = Clock::start(call, Deadline::Answer, self.timeouts.answer);
+        let clock = self.clock(call, Deadline::Answer, self.timeouts.answer);
         let (response, head) = self.send(call, "application/json", &clock).await?;
         let body = clock
             .bound(read_bounded(call, response, ANSWER_LIMIT))
@@ -87,7 +87,7 @@ impl Client {
 
     /// Opens a stream: returns when its first `data:` event is there, with that event put back.
     pub async fn stream(&self, call: &Call) -> Result<(Head, EventStream), Error> {
-        let clock = Clock::start(call, Deadline::FirstEvent, self.timeouts.first_event);
+        let clock = self.clock(call, Deadline::FirstEvent, self.timeouts.first_event);
         let (response, head) = self.send(call, "text/event-stream", &clock).await?;
         let said_stream = headers::is_event_stream(response.headers());
         let mut body = response.bytes_stream().boxed();
@@ -144,7 +144,7 @@ impl Client {
                 None => return Err(invalid(call, "a stream without a single event")),
             }
         }
-        let rest = Timed::new(call, events, self.timeouts.idle, clock.total);
+        let rest = Timed::new(call, events, self.timeouts.idle, self.timeouts.total);
         Ok((
             head,
             futures_util::stream::iter(waiting).chain(rest).boxed(),
@@ -166,7 +166,7 @@ impl Client {
             authorization: None,
             until: Instant::now() + patience,
         };
-        let clock = Clock::start(&call, Deadline::Answer, patience);
+        let clock = self.clock(&call, Deadline::Answer, patience);
         let mut request = self
             .http
             .get(upstream.url(path))
@@ -184,6 +184,22 @@ impl Client {
         clock
             .bound(read_bounded(&call, response, ANSWER_LIMIT))
             .await?
+    }
+
+    /// The deadline of a step that may take as long as `after`, unless the whole request is over before that.
+    fn clock(&self, call: &Call, deadline: Deadline, after: Duration) -> Clock {
+        let at = Instant::now() + after;
+        let (deadline, after, at) = if call.until < at {
+            (Deadline::Total, self.timeouts.total, call.until)
+        } else {
+            (deadline, after, at)
+        };
+        Clock {
+            upstream: call.upstream.name().to_owned(),
+            deadline,
+            after,
+            at,
+        }
     }
 
     async fn send(
@@ -237,27 +253,9 @@ struct Clock {
     deadline: Deadline,
     after: Duration,
     at: Instant,
-    total: Duration,
 }
 
 impl Clock {
-    fn start(call: &Call, deadline: Deadline, after: Duration) -> Self {
-        let now = Instant::now();
-        let total = call.until.saturating_duration_since(now);
-        let (deadline, after) = if total < after {
-            (Deadline::Total, total)
-        } else {
-            (deadline, after)
-        };
-        Self {
-            upstream: call.upstream.name().to_owned(),
-            deadline,
-            after,
-            at: now + after,
-            total,
-        }
-    }
-
     async fn bound<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
         tokio::time::timeout_at(self.at, work)
             .await

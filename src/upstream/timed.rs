@@ -34,7 +34,7 @@ pub(super) struct Timed<S> {
 }
 
 impl<S> Timed<S> {
-    /// Watches the events of `call`: `idle` between two of them, `total` for what was left of the whole request.
+    /// Watches the events of `call`: `idle` between two of them, `total` for the whole request.
     pub(super) fn new(call: &Call, events: S, idle: Duration, total: Duration) -> Self {
         Self {
             upstream: call.upstream.name().to_owned(),

@@ -5,7 +5,11 @@ use serde_json::json;
 use crate::{
     passage, question,
     support::{
-        gateway::Gateway, lighton::FakeLightOn, reply::Reply, server::Server, upstream::completion,
+        gateway::Gateway,
+        lighton::FakeLightOn,
+        reply::Reply,
+        server::Server,
+        upstream::{completion, says},
     },
 };
 
@@ -66,4 +70,44 @@ async fn a_second_refusal_is_the_answer() {
             .unwrap()
             .contains("maximum context length")
     );
+}
+
+#[tokio::test]
+async fn a_window_that_only_the_upstreams_list_tells_bounds_the_passages() {
+    for (mode, first) in [("inject", vec![]), ("tool", vec![calls_search()])] {
+        let results = (0..10).map(|n| passage(&format!("p{n}"), &format!("{n} word ").repeat(250)));
+        let lighton = FakeLightOn::new().finds(results);
+        let upstream = Server::new().always(
+            "GET /v1/models",
+            Reply::json(json!({"data": [{"id": "m", "max_model_len": 3000}]})),
+        );
+        let turns = first.into_iter().chain([says("Five.")]);
+        let upstream = turns.fold(upstream, |upstream, turn| {
+            upstream.on("POST /v1/chat/completions", turn)
+        });
+        let settings =
+            format!("rag.mode = \"{mode}\"\nupstreams.model.base_url = \"${{MODEL}}/v1\"");
+        let neighbours = [("SEARCH", &*lighton), ("MODEL", &upstream)];
+        let gateway = Gateway::of(&settings, &neighbours).await;
+
+        let answer = gateway
+            .ask(&question(json!({"rag": {"max_results": 10}})))
+            .await
+            .json();
+
+        let tokens = answer["rag"]["usage"]["passage_tokens"].as_u64().unwrap();
+        assert!((1..2000).contains(&tokens), "{mode}: {tokens}");
+        let dropped = answer["rag"]["dropped"].as_array().unwrap();
+        assert!(
+            dropped.iter().any(|left| left["reason"] == "budget"),
+            "{mode}"
+        );
+    }
+}
+
+fn calls_search() -> Reply {
+    let mut turn = completion("");
+    turn["choices"][0] = json!({"index": 0, "finish_reason": "tool_calls", "message": {"role": "assistant", "content": null, "tool_calls": [
+        {"id": "c1", "type": "function", "function": {"name": "lighton_search", "arguments": "{\"query\":\"x\",\"max_results\":10}"}}]}});
+    Reply::json(turn)
 }

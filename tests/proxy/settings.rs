@@ -294,7 +294,9 @@ async fn nothing_found_can_be_refused_without_asking_the_model() {
         let chunks = streamed.chunks();
         assert_eq!(chunks[0]["rag"]["sources"], json!([]));
         assert_eq!(chunks[1]["choices"][0]["finish_reason"], "stop");
+        assert!(chunks[1]["rag"]["timings"]["search_ms"].is_number());
         assert_eq!(chunks[2]["usage"]["total_tokens"], 0);
+        assert_eq!(streamed.header("x-groundwire-upstream"), None);
     }
 }
 

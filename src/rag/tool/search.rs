@@ -2,7 +2,7 @@
 //!
 //! Nothing that the model wrote is read for a search but its words and a number: the scope is the caller's.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -131,6 +131,16 @@ impl Session {
                     after: began.elapsed(),
                 })?;
         self.timings.search = Some(self.timings.search.unwrap_or_default() + began.elapsed());
+        let passages = found
+            .iter()
+            .flatten()
+            .filter_map(|(found, _)| found.as_ref().ok())
+            .flat_map(|found| &found.passages);
+        let pipeline = Arc::clone(&self.pipeline);
+        if self.job.resolved.route.context_window.is_none() {
+            pipeline.learn_window(&mut self.job, passages).await;
+            self.budget = self.budget.min(self.job.passage_budget());
+        }
         Ok(found)
     }
 
