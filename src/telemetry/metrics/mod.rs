@@ -5,6 +5,9 @@
 //! Labels come from bounded sets: endpoints are routes, upstreams and keys are configured, and a model is named only when it is configured,
 //! listed, or was answered for by an upstream (the first `ANSWERED_MODELS` of those). Never content. `docs/observability.md` lists them all.
 
+mod labels;
+mod text;
+
 use std::{
     collections::HashSet,
     fmt,
@@ -12,13 +15,18 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64},
     },
-    time::Duration,
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
+    encoding::text::encode_registry,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
+};
+
+pub use self::labels::Report;
+use self::{
+    labels::{Ended, Failure, Outcome, Request, Road, Tokens, Upstream},
+    text::plain,
 };
 
 /// How many models count under their own name because an upstream answered for them, without being configured or listed.
@@ -54,95 +62,6 @@ pub struct Metrics {
     in_flight: Gauge,
     up: Family<Upstream, Gauge>,
     dropped_lines: Gauge<u64, AtomicU64>,
-}
-
-/// What is counted of a request at its ending.
-#[derive(Debug, Clone, Default)]
-pub struct Report<'a> {
-    /// The route, such as `/v1/chat/completions`; empty where there is none.
-    pub endpoint: &'a str,
-    /// The upstream that was asked; empty where none was.
-    pub upstream: &'a str,
-    /// The model as the client wrote it.
-    pub model: &'a str,
-    /// Whether that name is configured or listed.
-    pub is_listed: bool,
-    /// `inject`, `tool`, `off`, or empty.
-    pub mode: &'static str,
-    /// The name of the key.
-    pub key: &'a str,
-    /// The HTTP status.
-    pub status: u16,
-    /// How it ended.
-    pub ending: &'static str,
-    /// How long it took, to its last byte.
-    pub duration: Duration,
-    /// How long its first event took, for a stream that had one.
-    pub first_event: Option<Duration>,
-    /// The longest wait between two events of a stream.
-    pub longest_gap: Option<Duration>,
-    /// Its searches: `made`, `cached`, `empty` or `failed`, and how long each took.
-    pub searches: &'a [(&'static str, Duration)],
-    /// Passages that the model was given.
-    pub passages: u64,
-    /// Tokens of prompt and answer by the upstream's count, and of the passages by ours.
-    pub tokens: [(&'static str, u64); 3],
-    /// The upstreams that were asked again.
-    pub retries: &'a [String],
-    /// The upstreams that another was asked after.
-    pub fallbacks: &'a [String],
-    /// What upstreams did wrong: which, and a word for it.
-    pub failures: &'a [(String, &'static str)],
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
-    endpoint: String,
-    upstream: String,
-    model: String,
-    mode: &'static str,
-    key: String,
-    status: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Road {
-    endpoint: String,
-    upstream: String,
-    model: String,
-    mode: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
-    endpoint: String,
-    upstream: String,
-    mode: &'static str,
-    ending: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Tokens {
-    kind: &'static str,
-    upstream: String,
-    model: String,
-    key: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Upstream {
-    upstream: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Failure {
-    upstream: String,
-    kind: &'static str,
 }
 
 impl Default for Metrics {
@@ -342,7 +261,7 @@ impl Metrics {
         self.dropped_lines.set(super::dropped_lines());
         let mut written = String::new();
         // Writing to a string cannot fail.
-        let _ = text::encode_registry(&mut written, &self.registry);
+        let _ = encode_registry(&mut written, &self.registry);
         plain(&written)
     }
 
@@ -390,37 +309,10 @@ fn seconds() -> Histogram {
     Histogram::new(SECONDS)
 }
 
-/// OpenMetrics as the older text format, which every scraper reads: there a counter's family is called like its samples, and units have no line.
-fn plain(open_metrics: &str) -> String {
-    let mut out = String::with_capacity(open_metrics.len() + 256);
-    let mut help = "";
-    for line in open_metrics.lines() {
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            help = rest;
-            continue;
-        }
-        if line.starts_with("# UNIT ") {
-            continue;
-        }
-        if let Some((name, kind)) = line
-            .strip_prefix("# TYPE ")
-            .and_then(|rest| rest.split_once(' '))
-        {
-            let suffix = if kind == "counter" { "_total" } else { "" };
-            let said = help.strip_prefix(name).unwrap_or_default();
-            out.push_str(&format!(
-                "# HELP {name}{suffix}{said}\n# TYPE {name}{suffix} {kind}\n"
-            ));
-            continue;
-        }
-        out.push_str(line);
-        out.push('\n');
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn asked(metrics: &Metrics, model: &str, status: u16, is_listed: bool) {
@@ -484,7 +376,7 @@ mod tests {
 
     #[test]
     fn every_number_stands_in_the_documentation_and_no_other() {
-        let documented = include_str!("../../docs/observability.md");
+        let documented = include_str!("../../../docs/observability.md");
         let metrics = Metrics::default();
         let second = Duration::from_secs(1);
         let gpu = ["gpu".to_owned()];
