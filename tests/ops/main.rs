@@ -27,6 +27,7 @@ mod program;
 mod cache;
 mod drain;
 mod metrics;
+mod outage;
 mod reload;
 
 use serde_json::{Value, json};

@@ -15,6 +15,7 @@ use super::{
     retry::{self, Failure},
 };
 use crate::{
+    budget::RetryBudget,
     config::{self, Secret},
     retrieval::Error,
 };
@@ -36,6 +37,7 @@ pub(super) struct Caller {
     pacer: Arc<Pacer>,
     timeout: Duration,
     retry: config::Retry,
+    budget: Arc<RetryBudget>,
 }
 
 impl Caller {
@@ -69,6 +71,7 @@ impl Caller {
             key,
             pacer: Arc::new(Pacer::new(options.requests_per_minute)),
             timeout: options.timeout,
+            budget: Arc::new(RetryBudget::new(options.retry.budget)),
             retry: options.retry,
         })
     }
@@ -93,6 +96,7 @@ impl Caller {
     {
         let deadline = Instant::now() + self.timeout;
         let mut count = 0;
+        self.budget.called();
         loop {
             self.turn_before(deadline).await?;
             count += 1;
@@ -111,6 +115,10 @@ impl Caller {
             let Some(wait) = wait.filter(|wait| Instant::now() + *wait < deadline) else {
                 return Err(error);
             };
+            if !self.budget.allows_retry() {
+                warn!("the budget of retries of search is used up (`retry.budget`)");
+                return Err(error);
+            }
             warn!(
                 search.tries = count,
                 wait_ms = wait.as_millis(),

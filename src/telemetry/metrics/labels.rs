@@ -37,7 +37,9 @@ pub struct Report<'a> {
     pub tokens: [(&'static str, u64); 3],
     /// The upstreams that were asked again.
     pub retries: &'a [String],
-    /// The upstreams that another was asked after.
+    /// The upstreams that were not asked again because the budget was empty.
+    pub refused_retries: &'a [String],
+    /// The upstreams that another was asked instead of.
     pub fallbacks: &'a [String],
     /// What upstreams did wrong: which, and a word for it.
     pub failures: &'a [(String, &'static str)],

@@ -53,6 +53,7 @@ pub struct Metrics {
     passages: Counter,
     tokens: Family<Tokens, Counter>,
     retries: Family<Upstream, Counter>,
+    refused_retries: Family<Upstream, Counter>,
     fallbacks: Family<Upstream, Counter>,
     failures: Family<Failure, Counter>,
     sheds: Counter,
@@ -79,6 +80,7 @@ impl Default for Metrics {
             passages: Counter::default(),
             tokens: Family::default(),
             retries: Family::default(),
+            refused_retries: Family::default(),
             fallbacks: Family::default(),
             failures: Family::default(),
             sheds: Counter::default(),
@@ -145,6 +147,11 @@ impl Metrics {
             self.retries.clone(),
         );
         registry.register(
+            "retries_refused",
+            "Calls not made again because the budget of retries was empty",
+            self.refused_retries.clone(),
+        );
+        registry.register(
             "fallbacks",
             "Times that another upstream was asked instead",
             self.fallbacks.clone(),
@@ -170,7 +177,11 @@ impl Metrics {
             "Requests that hold a place",
             self.in_flight.clone(),
         );
-        registry.register("upstream_up", "Configured upstreams", self.up.clone());
+        registry.register(
+            "upstream_up",
+            "Whether an upstream is asked, or set aside because it kept failing",
+            self.up.clone(),
+        );
         registry.register(
             "log_lines_dropped",
             "Lines of the log that nobody read in time",
@@ -269,11 +280,14 @@ impl Metrics {
         let upstream = |name: &String| Upstream {
             upstream: name.clone(),
         };
-        for name in report.retries {
-            self.retries.get_or_create(&upstream(name)).inc();
-        }
-        for name in report.fallbacks {
-            self.fallbacks.get_or_create(&upstream(name)).inc();
+        for (family, names) in [
+            (&self.retries, report.retries),
+            (&self.refused_retries, report.refused_retries),
+            (&self.fallbacks, report.fallbacks),
+        ] {
+            for name in names {
+                family.get_or_create(&upstream(name)).inc();
+            }
         }
         for (name, kind) in report.failures {
             let failure = Failure {
@@ -386,6 +400,7 @@ mod tests {
             searches: &[("made", second)],
             tokens: [("prompt", 1), ("completion", 1), ("passages", 1)],
             retries: &gpu,
+            refused_retries: &gpu,
             fallbacks: &gpu,
             failures: &[("gpu".to_owned(), "invalid")],
             ..Report::default()
