@@ -264,6 +264,7 @@ pub(super) fn timeouts(mut section: Section<'_>) -> Timeouts {
             .unwrap_or(seconds(600)),
         idle: section.read("idle", duration).unwrap_or(seconds(120)),
         total: section.read("total", duration).unwrap_or(seconds(30 * 60)),
+        body: section.read("body", duration).unwrap_or(seconds(30)),
         drain_delay: section
             .read("drain_delay", duration_or_none)
             .unwrap_or(seconds(5)),

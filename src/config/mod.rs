@@ -212,6 +212,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// One request, all in all.
     pub total: Duration,
+    /// The longest silence of a client that sends the body of a request.
+    pub body: Duration,
     /// After SIGTERM: still accepting, `/readyz` 503.
     pub drain_delay: Duration,
     /// Then: how long open answers may finish.

@@ -29,6 +29,7 @@ mod drain;
 mod metrics;
 mod outage;
 mod reload;
+mod slow_clients;
 
 use serde_json::{Value, json};
 
