@@ -116,6 +116,7 @@ pub(super) async fn search(
     }
     let lookup = Lookup {
         queries: asked.queries,
+        tenant: principal.name.clone(),
         workspace,
         max_results: asked.max_num_results,
         narrowing,

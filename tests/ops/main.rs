@@ -26,6 +26,7 @@ mod program;
 
 mod cache;
 mod drain;
+mod fairness;
 mod metrics;
 mod outage;
 mod reload;
