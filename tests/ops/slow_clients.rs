@@ -146,3 +146,37 @@ async fn a_client_that_still_sends_what_was_refused_reads_the_refusal() {
         assert_eq!(error["code"], code, "{head}");
     }
 }
+
+#[tokio::test]
+async fn one_too_many_is_refused_before_its_key_is_looked_at_and_its_body_read() {
+    // The key is "test".
+    let digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let settings = format!(
+        "limits.concurrent_requests = 1\ntimeouts.body = \"1h\"\n[[keys]]\nname = \"k\"\nsha256 = \"{digest}\"\nworkspace_id = \"*\"\n"
+    );
+    let mut program = quiet(&settings).await;
+    let mut holder = connect(&program).await;
+    let held = head("authorization: Bearer test\r\ncontent-length: 1000");
+    holder.write_all(held.as_bytes()).await.unwrap();
+    let is_held = async {
+        let in_flight = async || program.get("/metrics").await.text().await.unwrap();
+        while !in_flight()
+            .await
+            .contains("groundwire_requests_in_flight 1\n")
+        {}
+    };
+    timeout(PATIENCE, is_held).await.unwrap();
+
+    let mut second = connect(&program).await;
+    let without_key_and_body = head("content-length: 1000");
+    second
+        .write_all(without_key_and_body.as_bytes())
+        .await
+        .unwrap();
+    let (head, error) = refusal(&mut second).await;
+
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert!(head.contains("retry-after: 1"), "{head}");
+    assert_eq!(error["code"], "overloaded");
+    program.says("status=503").await;
+}
