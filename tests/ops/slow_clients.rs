@@ -1,5 +1,10 @@
 //! Clients that send their body slowly, not at all, or although nobody wants it.
 
+#![expect(
+    clippy::expect_used,
+    reason = "test code: a failure here is the test's failure"
+)]
+
 use std::time::Duration;
 
 use serde_json::Value;
