@@ -27,6 +27,13 @@ use crate::{
 /// Paces the requests to Paradigm's files. Its own limit is not public; LightOn's other API takes as many.
 const PARADIGM_REQUESTS_PER_MINUTE: u32 = 1000;
 
+/// What an upstream may send on one HTTP/2 stream before it is read, in bytes: what a client that does not read costs. (hyper's own is 2 MB.)
+const STREAM_WINDOW: u32 = 256 << 10;
+
+/// The same for all streams of a connection: with less than a window for each of the usual hundred, clients that do not read would hold up
+/// those that do. (hyper's own is 5 MB, which three such clients fill.)
+const CONNECTION_WINDOW: u32 = 32 << 20;
+
 /// The built parts, shared by all requests.
 pub struct App {
     /// The settings that they were built from.
@@ -298,6 +305,8 @@ fn model_client(timeouts: &Timeouts) -> Result<reqwest::Client, reqwest::Error> 
         .no_proxy()
         .connect_timeout(timeouts.connect)
         .tcp_nodelay(true)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .pool_idle_timeout(std::time::Duration::from_secs(60))
         .build()
 }

@@ -11,6 +11,7 @@
 //! | [`upstream`] | talks to model providers |
 //! | [`retrieval`] | finds passages |
 //! | [`access`] | who may ask, and for what |
+//! | [`budget`] | what retries may cost |
 //! | [`sse`] | event streams, decoded and relayed |
 //! | [`openai`] | what clients say: pure data |
 //! | [`config`] | what an operator writes |
@@ -28,6 +29,7 @@
 
 pub mod access;
 pub mod app;
+pub mod budget;
 pub mod cli;
 pub mod config;
 pub mod http;

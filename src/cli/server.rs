@@ -98,6 +98,8 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Some(Duration::from_secs(30)))
+        // What waits for a client that does not read is held once a stream; hyper's own is 400 KB.
+        .max_send_buf_size(64 << 10)
         .max_header_list_size(64 << 10);
     server
 }

@@ -264,6 +264,7 @@ pub(super) fn timeouts(mut section: Section<'_>) -> Timeouts {
             .unwrap_or(seconds(600)),
         idle: section.read("idle", duration).unwrap_or(seconds(120)),
         total: section.read("total", duration).unwrap_or(seconds(30 * 60)),
+        body: section.read("body", duration).unwrap_or(seconds(30)),
         drain_delay: section
             .read("drain_delay", duration_or_none)
             .unwrap_or(seconds(5)),
@@ -276,11 +277,21 @@ pub(super) fn timeouts(mut section: Section<'_>) -> Timeouts {
 }
 
 pub(super) fn retry(mut section: Section<'_>) -> Retry {
+    let default = Retry::default();
     let retry = Retry {
-        attempts: section.read("attempts", number(1..=100)).unwrap_or(3),
+        attempts: section
+            .read("attempts", number(1..=100))
+            .unwrap_or(default.attempts),
         max_wait: section
             .read("max_wait", duration_or_none)
-            .unwrap_or(seconds(10)),
+            .unwrap_or(default.max_wait),
+        budget: section.read("budget", fraction).unwrap_or(default.budget),
+        set_aside_after: section
+            .read("set_aside_after", number(0..=1_000_000))
+            .unwrap_or(default.set_aside_after),
+        set_aside: section
+            .read("set_aside", duration)
+            .unwrap_or(default.set_aside),
     };
     section.finish();
     retry

@@ -212,19 +212,39 @@ pub struct Timeouts {
     pub idle: Duration,
     /// One request, all in all.
     pub total: Duration,
+    /// The longest silence of a client that sends the body of a request.
+    pub body: Duration,
     /// After SIGTERM: still accepting, `/readyz` 503.
     pub drain_delay: Duration,
     /// Then: how long open answers may finish.
     pub shutdown: Duration,
 }
 
-/// When a neighbour is asked again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// When a neighbour is asked again, and when it is set aside.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Retry {
     /// Calls in all, the first included; at least 1.
     pub attempts: u32,
     /// The longest wait between two calls.
     pub max_wait: Duration,
+    /// Which share of the first calls the retries may be, 0 to 1, beside a few that are always allowed.
+    pub budget: f64,
+    /// After how many failures in a row an upstream is set aside; 0: never.
+    pub set_aside_after: u32,
+    /// For how long at most, until it is tried again; a sixteenth of it at first.
+    pub set_aside: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            max_wait: Duration::from_secs(10),
+            budget: 0.2,
+            set_aside_after: 5,
+            set_aside: Duration::from_secs(30),
+        }
+    }
 }
 
 /// One model provider.

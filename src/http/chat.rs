@@ -42,7 +42,7 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let arrived = Instant::now();
     let (head, body) = request.into_parts();
-    let body = json_body(&head.headers, body, app.config.limits.request_body_bytes).await?;
+    let body = json_body(&head.headers, body, &app.config).await?;
     let mut request = ChatRequest::parse(body)?;
     let asked = Asked {
         rag: request.remove("rag"),

@@ -25,7 +25,7 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let arrived = Instant::now();
     let (head, body) = request.into_parts();
-    let body = json_body(&head.headers, body, app.config.limits.request_body_bytes).await?;
+    let body = json_body(&head.headers, body, &app.config).await?;
     let request = EmbeddingRequest::parse(body)?;
     let reach = chat::principal_reach(&principal);
     let resolved = app.catalog.resolve(&request.model, reach).await?;

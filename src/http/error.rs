@@ -80,6 +80,22 @@ impl ApiError {
         self
     }
 
+    /// The body of a request does not come; nothing else can be heard on its connection.
+    pub fn stalled(silence: Duration) -> Self {
+        let message = format!(
+            "the request body stopped coming or comes too slowly (`timeouts.body`, {silence:?}); send it again"
+        );
+        let mut error = Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "invalid_request_error",
+            "request_timeout",
+            message,
+        );
+        let close = HeaderValue::from_static("close");
+        error.headers.insert(header::CONNECTION, close);
+        error
+    }
+
     /// Unknown path.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(

@@ -5,14 +5,19 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::error::ApiError;
+use super::{
+    error::ApiError,
+    patience::{Patient, Stalled},
+};
+use crate::config::Config;
 
-/// Reads a JSON body of at most `limit` bytes.
+/// Reads a JSON body within the limits of `config`.
 pub(super) async fn json_body(
     headers: &HeaderMap,
     body: Body,
-    limit: usize,
+    config: &Config,
 ) -> Result<Bytes, ApiError> {
+    let limit = config.limits.request_body_bytes;
     if let Some(kind) = headers.get(header::CONTENT_TYPE)
         && !is_json(kind)
     {
@@ -42,12 +47,13 @@ pub(super) async fn json_body(
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    let mut body = Limited::new(body, limit);
+    let silence = config.timeouts.body;
+    let mut body = Limited::new(Patient::new(body, silence), limit);
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame
-            .map_err(|error| broken(error.as_ref(), limit))?
+            .map_err(|error| broken(error.as_ref(), config))?
             .into_data()
         else {
             continue;
@@ -90,9 +96,12 @@ fn too_large(limit: usize) -> ApiError {
     )
 }
 
-fn broken(error: &(dyn std::error::Error + 'static), limit: usize) -> ApiError {
+fn broken(error: &(dyn std::error::Error + 'static), config: &Config) -> ApiError {
     if error.is::<LengthLimitError>() {
-        return too_large(limit);
+        return too_large(config.limits.request_body_bytes);
+    }
+    if Stalled::is_behind(error) {
+        return ApiError::stalled(config.timeouts.body);
     }
     ApiError::bad_request(
         "invalid_json",

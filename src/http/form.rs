@@ -3,6 +3,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
@@ -13,7 +14,11 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream::BoxStream};
 use http::{HeaderMap, StatusCode, header};
 
-use super::error::ApiError;
+use super::{
+    error::ApiError,
+    patience::{Patient, Stalled},
+};
+use crate::config::Config;
 
 /// The longest value of a field that is not the file, in bytes.
 const FIELD_LIMIT: usize = 64 << 10;
@@ -50,15 +55,16 @@ pub(super) enum Part {
 /// The parts of a form as they come; after an error nothing follows.
 pub(super) type Parts = BoxStream<'static, Result<Part, ApiError>>;
 
-/// Opens the form of a request whose file may have `limit` bytes.
-pub(super) async fn open(request: Request, limit: u64) -> Result<Parts, ApiError> {
+/// Opens the form of a request, whose file must be within the limits of `config`.
+pub(super) async fn open(request: Request, config: &Config) -> Result<Parts, ApiError> {
+    let (limit, silence) = (config.limits.file_bytes, config.timeouts.body);
     if announced(request.headers()).is_some_and(|length| length > limit.saturating_add(FIELDS_ROOM))
     {
         return Err(too_large(limit));
     }
     let request = request.map(|body| {
         Body::from_stream(Paced {
-            stream: body.into_data_stream(),
+            stream: Body::new(Patient::new(body, silence)).into_data_stream(),
             gave: false,
         })
     });
@@ -72,6 +78,7 @@ pub(super) async fn open(request: Request, limit: u64) -> Result<Parts, ApiError
             message,
         )
     })?;
+    let broken = move |error| broken(&error, silence);
     let parts = async_stream::try_stream! {
         let mut fields = 0;
         let mut files = 0;
@@ -136,7 +143,10 @@ fn too_large(limit: u64) -> ApiError {
     .param("file")
 }
 
-fn broken(error: MultipartError) -> ApiError {
+fn broken(error: &MultipartError, silence: Duration) -> ApiError {
+    if Stalled::is_behind(error) {
+        return ApiError::stalled(silence);
+    }
     tracing::debug!(error = %error.body_text(), "a form broke off or is none");
     ApiError::bad_request(
         "invalid_value",

@@ -8,9 +8,16 @@ use futures_util::future::join_all;
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::Parts;
-use crate::{app::App, config::SearchBackend, openai::Json, retrieval::documents::Page};
+use crate::{
+    app::App,
+    config::SearchBackend,
+    openai::Json,
+    retrieval::documents::Page,
+    upstream::{Upstream, health::Condition},
+};
 
 /// Alive.
 pub(super) async fn alive() -> Response {
@@ -58,7 +65,7 @@ fn name(app: &App, body: &mut Map<String, Value>) -> bool {
         .catalog
         .upstreams()
         .iter()
-        .map(|upstream| (upstream.name().to_owned(), json!({"state": "configured"})))
+        .map(|upstream| (upstream.name().to_owned(), told(upstream)))
         .collect();
     body.insert("upstreams".to_owned(), Value::Object(upstreams));
     true
@@ -73,10 +80,15 @@ async fn probe(app: &App, body: &mut Map<String, Value>) -> bool {
             .is_ok()
     };
     let upstreams = join_all(app.catalog.upstreams().iter().map(|upstream| async move {
-        (
-            upstream.name().to_owned(),
-            app.catalog.ask(upstream).await.is_ok(),
-        )
+        let lists = app.catalog.ask(upstream).await.is_ok();
+        // One that lists its models may fail at answering all the same.
+        let state = match (lists, upstream.health.is_set_aside()) {
+            (_, true) => told(upstream),
+            (true, false) => json!({"state": "up"}),
+            (false, false) => json!({"state": "down"}),
+        };
+        let good = lists && !upstream.health.is_set_aside();
+        (upstream.name().to_owned(), good, state)
     }));
     let (search, upstreams) = tokio::join!(search, upstreams);
     let state = |good: bool| if good { "up" } else { "down" };
@@ -84,13 +96,32 @@ async fn probe(app: &App, body: &mut Map<String, Value>) -> bool {
         "search".to_owned(),
         json!({"backend": backend(app), "state": state(search)}),
     );
-    let healthy = search && upstreams.iter().all(|(_, good)| *good);
+    let healthy = search && upstreams.iter().all(|(_, good, _)| *good);
     let upstreams: Map<String, Value> = upstreams
         .into_iter()
-        .map(|(name, good)| (name, json!({"state": state(good)})))
+        .map(|(name, _, state)| (name, state))
         .collect();
     body.insert("upstreams".to_owned(), Value::Object(upstreams));
     healthy
+}
+
+/// What the requests so far say of an upstream.
+fn told(upstream: &Upstream) -> Value {
+    match upstream.health.condition() {
+        Condition::Unknown => json!({"state": "configured"}),
+        Condition::Up => json!({"state": "up"}),
+        Condition::Failing(failures) => json!({"state": "failing", "failures": failures}),
+        Condition::SetAside(failures, until) => {
+            json!({"state": "set_aside", "failures": failures, "until": moment(until)})
+        }
+    }
+}
+
+/// A moment of the process' own clock by everybody's, to the second.
+fn moment(at: Instant) -> String {
+    let left = at.saturating_duration_since(Instant::now());
+    let at = jiff::Timestamp::now().checked_add(left);
+    at.map_or_else(|_| String::new(), |at| format!("{at:.0}"))
 }
 
 fn backend(app: &App) -> &'static str {

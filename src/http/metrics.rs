@@ -15,7 +15,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; c
 pub(super) async fn tell(State(parts): State<Parts>) -> Response {
     let app = parts.load_full();
     let upstreams = app.catalog.upstreams().iter();
-    let upstreams = upstreams.map(|upstream| (upstream.name(), true));
+    let upstreams = upstreams.map(|upstream| (upstream.name(), !upstream.health.is_set_aside()));
     let text = app.metrics.text(app.in_flight(), upstreams);
     ([(header::CONTENT_TYPE, TEXT)], text).into_response()
 }

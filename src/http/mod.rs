@@ -12,6 +12,7 @@ mod metrics;
 mod middleware;
 mod models;
 mod paging;
+mod patience;
 mod sources;
 mod stream;
 mod vector_stores;

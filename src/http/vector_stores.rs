@@ -103,7 +103,7 @@ pub(super) async fn search(
 ) -> Result<Response, ApiError> {
     let arrived = Instant::now();
     let (head, body) = request.into_parts();
-    let body = json_body(&head.headers, body, app.config.limits.request_body_bytes).await?;
+    let body = json_body(&head.headers, body, &app.config).await?;
     let asked = VectorStoreSearch::parse(body)?;
     let workspace = within(&principal.scope, &id)?;
     let narrowing = match &asked.filters {
@@ -116,6 +116,7 @@ pub(super) async fn search(
     }
     let lookup = Lookup {
         queries: asked.queries,
+        tenant: principal.name.clone(),
         workspace,
         max_results: asked.max_num_results,
         narrowing,

@@ -99,33 +99,50 @@ impl Pipeline {
         body: impl Fn(&Route) -> Bytes + Send + Sync,
         send: impl for<'a> Fn(&'a Client, &'a Call) -> BoxFuture<'a, Result<T, upstream::Error>> + Send,
     ) -> Result<(T, &'r Route), Error> {
-        let mut fallbacks = delivery.resolved.fallbacks.iter();
-        let mut route = &delivery.resolved.route;
-        let mut attempts = Attempts::new(&self.retry, fallbacks.len(), delivery.until);
+        let mut routes = delivery.resolved.in_turn();
+        let planned = &delivery.resolved.route;
+        let mut route = routes.pop_front().unwrap_or(planned);
+        if !std::ptr::eq(route, planned) {
+            delivery.tally.fell_back(planned.upstream.name());
+        }
+        let mut attempts = Attempts::new(&self.retry, routes.len(), delivery.until);
         let mut call = delivery.call(route, body(route));
+        route.upstream.budget.called();
         loop {
-            let error = match send(&self.client, &call).await {
+            let outcome = send(&self.client, &call).await;
+            route.upstream.note(&outcome, &self.retry);
+            let error = match outcome {
                 Ok(answer) => return Ok((answer, route)),
                 Err(error) => error,
             };
             delivery.tally.failed(&error);
-            match (attempts.after(&error), fallbacks.as_slice()) {
+            let next = attempts.after(&error, &route.upstream);
+            if attempts.was_refused() {
+                warn!(
+                    upstream.name = error.upstream(),
+                    "the budget of retries of upstream `{}` is used up (`retry.budget`)",
+                    error.upstream()
+                );
+                delivery.tally.retry_refused(error.upstream());
+            }
+            match (next, routes.front()) {
                 (Next::Again(wait), _) => {
                     warn!(upstream.name = error.upstream(), error = %error, wait_ms = wait.as_millis(), "asking upstream `{}` again", error.upstream());
                     delivery.tally.retried(error.upstream());
                     tokio::time::sleep(wait).await;
                 }
-                (Next::Fallback, [next, ..]) => {
+                (Next::Fallback, Some(next)) => {
                     warn!(upstream.name = error.upstream(), error = %error, "falling back to upstream `{}`", next.upstream.name());
                     delivery.tally.fell_back(error.upstream());
-                    route = next;
-                    fallbacks.next();
+                    route = *next;
+                    routes.pop_front();
                     call = delivery.call(route, body(route));
+                    route.upstream.budget.called();
                 }
-                (Next::Fallback, []) | (Next::GiveUp, _) if attempts.used_up() => {
+                (Next::Fallback, None) | (Next::GiveUp, _) if attempts.used_up() => {
                     return Err(Error::Exhausted(error));
                 }
-                (Next::Fallback, []) | (Next::GiveUp, _) => return Err(error.into()),
+                (Next::Fallback, None) | (Next::GiveUp, _) => return Err(error.into()),
             }
         }
     }

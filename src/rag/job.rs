@@ -22,7 +22,7 @@ use crate::{
     access::Scope,
     config::{Citations, Mode, Rag},
     openai::{ChatRequest, Identity, Json, chat::ToolChoice, chunk::Family},
-    retrieval::SearchQuery,
+    retrieval::{Asker, SearchQuery},
     upstream::{Resolved, Route},
 };
 
@@ -195,6 +195,7 @@ pub(super) fn search_query(job: &Job, text: String) -> SearchQuery {
         attribute: options.attribute.clone(),
         mode: job.settings.search_mode,
         relevance_scoring: job.settings.relevance_scoring,
+        asker: Asker::of(&job.tenant),
         ..SearchQuery::new(text)
     }
 }

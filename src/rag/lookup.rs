@@ -11,7 +11,7 @@ use super::{Error, Pipeline, filters::Narrowing};
 use crate::{
     config::{Rag, WorkspaceId},
     openai::Message,
-    retrieval::{Passage, SearchQuery},
+    retrieval::{Asker, Passage, SearchQuery},
     upstream::client::Call,
 };
 
@@ -20,6 +20,8 @@ use crate::{
 pub struct Lookup {
     /// The queries; at least one.
     pub queries: Vec<String>,
+    /// Whose it is: where searches have to wait, each takes turns with the others.
+    pub tenant: String,
     /// Where. The caller may see it.
     pub workspace: WorkspaceId,
     /// How many passages at most.
@@ -143,6 +145,7 @@ fn search_query(lookup: &Lookup, text: &str) -> SearchQuery {
         content_type: narrowing.content_type.clone(),
         attribute: narrowing.attribute.clone(),
         relevance_scoring: lookup.settings.relevance_scoring,
+        asker: Asker::of(&lookup.tenant),
         ..SearchQuery::new(text)
     }
 }

@@ -45,7 +45,9 @@ pub struct Counts {
     pub longest_gap: Option<Duration>,
     /// The upstreams that were asked again.
     pub retries: Vec<String>,
-    /// The upstreams that another was asked after.
+    /// The upstreams that were not asked again because too much was.
+    pub refused_retries: Vec<String>,
+    /// The upstreams that another was asked instead of.
     pub fallbacks: Vec<String>,
     /// What upstreams did wrong: which, and a word for it.
     pub failures: Vec<(String, &'static str)>,
@@ -130,7 +132,12 @@ impl Tally {
         self.lock().retries.push(upstream.to_owned());
     }
 
-    /// Counts a turn to another upstream after this one.
+    /// Counts a call that was not made again because the budget was empty.
+    pub fn retry_refused(&self, upstream: &str) {
+        self.lock().refused_retries.push(upstream.to_owned());
+    }
+
+    /// Counts a turn to another upstream instead of this one.
     pub fn fell_back(&self, upstream: &str) {
         self.lock().fallbacks.push(upstream.to_owned());
     }

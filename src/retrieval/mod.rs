@@ -10,7 +10,10 @@ pub mod lighton;
 pub mod local;
 pub mod nowhere;
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
@@ -50,6 +53,41 @@ pub struct SearchQuery {
     pub include_image: bool,
     /// Whether each passage brings its boxes on the page.
     pub include_bboxes: bool,
+    /// Whose search it is, for turns alone.
+    pub asker: Asker,
+}
+
+/// Who asks, as a number without a meaning: where searches have to wait, askers take turns.
+///
+/// Who asks is no part of what is looked for: all askers are equal as far as queries are, so that one finds what was kept for another.
+/// Hence `==` tells queries apart, and [`Asker::is`] askers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asker(u64);
+
+impl Asker {
+    /// The asker of that name.
+    pub fn of(name: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+
+    /// Whether both are the same one.
+    pub fn is(self, other: Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl PartialEq for Asker {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Asker {}
+
+impl Hash for Asker {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl SearchQuery {
@@ -67,6 +105,7 @@ impl SearchQuery {
             relevance_scoring: RelevanceScoring::ScoringAndFiltering,
             include_image: false,
             include_bboxes: false,
+            asker: Asker::default(),
         }
     }
 }

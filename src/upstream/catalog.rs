@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Client, Error, Upstream};
+use super::{Client, Error, Resolved, Route, Upstream};
 use crate::{
     config::{self, Config, Model, RagLayer},
     openai::{Json, Object},
@@ -27,30 +27,6 @@ const FAILED: Duration = Duration::from_secs(15);
 
 /// How long an upstream may take to list its models.
 const PATIENCE: Duration = Duration::from_secs(4);
-
-/// Where one model is.
-#[derive(Debug, Clone)]
-pub struct Route {
-    /// The upstream that has it.
-    pub upstream: Arc<Upstream>,
-    /// What that upstream calls it.
-    pub model: String,
-    /// Tokens that a conversation and its answer may take, where that is known.
-    pub context_window: Option<u32>,
-    /// Raises a smaller token limit of the client to this.
-    pub min_completion_tokens: u32,
-    /// The model's own settings.
-    pub rag: RagLayer,
-}
-
-/// A model with what to try when it fails.
-#[derive(Debug, Clone)]
-pub struct Resolved {
-    /// Where the request goes.
-    pub route: Route,
-    /// Where it goes when that fails, in turn.
-    pub fallbacks: Vec<Route>,
-}
 
 /// What a caller may name; `None` is everything.
 #[derive(Debug, Clone, Copy, Default)]
@@ -135,15 +111,15 @@ impl Catalog {
             let before = before?;
             let mut pairs = before.upstreams.iter().zip(&before.lists);
             let (upstream, list) = pairs.find(|(known, _)| known.settings == *settings)?;
-            Some((Arc::clone(upstream), Arc::clone(list)))
+            Some((upstream.under(&config.retry), Arc::clone(list)))
         };
         let (upstreams, lists): (Vec<_>, Vec<_>) = config
             .upstreams
             .iter()
             .map(|settings| {
                 known(settings).unwrap_or_else(|| {
-                    let settings = settings.clone();
-                    (Arc::new(Upstream { settings }), Arc::default())
+                    let upstream = Upstream::new(settings.clone(), &config.retry);
+                    (Arc::new(upstream), Arc::default())
                 })
             })
             .unzip();

@@ -1,36 +1,83 @@
 //! Talking to model providers.
 //!
 //! An [`Upstream`] is one configured provider; [`client`] sends one request to it under named deadlines, [`retry`] decides when to send it
-//! again or elsewhere, [`catalog`] knows which model lives where, and [`error_body`] reads the many shapes of their errors.
+//! again or elsewhere, [`health`] whether it is asked at all, [`catalog`] knows which model lives where, and [`error_body`] reads the many shapes of their errors.
 
 pub mod catalog;
 pub mod client;
 pub mod error_body;
 pub mod headers;
+pub mod health;
 mod quirks;
 mod reply;
 pub mod retry;
+mod route;
 mod spread;
 mod timed;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
+use tracing::{info, warn};
 
+use self::health::{Change, Health};
 pub use self::{
-    catalog::{Catalog, Resolved, Route},
+    catalog::Catalog,
     client::{Client, EventStream, Head},
+    route::{Resolved, Route},
 };
-use crate::{config, openai::ErrorBody};
+use crate::{budget::RetryBudget, config, openai::ErrorBody};
 
 /// One configured provider.
 #[derive(Debug)]
 pub struct Upstream {
     /// What the operator wrote.
     pub settings: config::Upstream,
+    /// Whether it is asked.
+    pub health: Arc<Health>,
+    /// How often it may be asked again.
+    pub budget: RetryBudget,
 }
 
 impl Upstream {
+    /// An upstream that nothing is known of yet.
+    pub fn new(settings: config::Upstream, policy: &config::Retry) -> Self {
+        Self {
+            settings,
+            health: Arc::default(),
+            budget: RetryBudget::new(policy.budget),
+        }
+    }
+
+    /// The same upstream under another policy, with what is known of it.
+    pub fn under(self: &Arc<Self>, policy: &config::Retry) -> Arc<Self> {
+        if self.budget.share() == policy.budget {
+            return Arc::clone(self);
+        }
+        Arc::new(Self {
+            settings: self.settings.clone(),
+            health: Arc::clone(&self.health),
+            budget: RetryBudget::new(policy.budget),
+        })
+    }
+
+    /// Notes how a call ended.
+    pub fn note<T>(&self, outcome: &Result<T, Error>, policy: &config::Retry) {
+        let name = self.name();
+        match self.health.note(outcome, policy, Instant::now()) {
+            Change::None => {}
+            Change::SetAside(wait) => {
+                warn!(
+                    upstream.name = name,
+                    wait_ms = wait.as_millis(),
+                    "upstream `{name}` keeps failing and is set aside"
+                );
+            }
+            Change::Back => info!(upstream.name = name, "upstream `{name}` answers again"),
+        }
+    }
+
     /// Its name in the configuration, in logs and before the slash of `upstream/model`.
     pub fn name(&self) -> &str {
         &self.settings.name

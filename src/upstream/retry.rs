@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::{Error, Place};
+use super::{Error, Place, Upstream};
 use crate::config;
 
 /// The wait before the second call, without jitter; it doubles with each further one.
@@ -33,6 +33,7 @@ pub struct Attempts {
     made: u32,
     fallbacks_left: usize,
     used_up: bool,
+    refused: bool,
 }
 
 impl Attempts {
@@ -44,20 +45,29 @@ impl Attempts {
             made: 1,
             fallbacks_left: fallbacks,
             used_up: false,
+            refused: false,
         }
     }
 
-    /// Decides what follows `error`.
-    pub fn after(&mut self, error: &Error) -> Next {
+    /// Decides what follows `error`, which came of asking `upstream`.
+    pub fn after(&mut self, error: &Error, upstream: &Upstream) -> Next {
         let verdict = verdict(error);
+        // What is set aside is not asked again while there is another to ask.
+        let moves_on = self.fallbacks_left > 0 && upstream.health.is_set_aside();
+        self.refused = false;
         if let Verdict::Retry(asked) = verdict
             && self.made < self.policy.attempts
+            && !moves_on
             && let Some(wait) = self.wait(asked)
         {
-            self.made += 1;
-            return Next::Again(wait);
+            if upstream.budget.allows_retry() {
+                self.made += 1;
+                return Next::Again(wait);
+            }
+            self.refused = true;
         }
-        self.used_up = matches!(verdict, Verdict::Retry(_)) && self.made >= self.policy.attempts;
+        let made_all = self.made >= self.policy.attempts || self.refused;
+        self.used_up = matches!(verdict, Verdict::Retry(_)) && made_all;
         if verdict == Verdict::Final || self.fallbacks_left == 0 {
             return Next::GiveUp;
         }
@@ -69,6 +79,11 @@ impl Attempts {
     /// Whether the last failure might have passed, had the operator allowed more calls.
     pub fn used_up(&self) -> bool {
         self.used_up
+    }
+
+    /// Whether the last failure would have been followed by another call, had the budget not been empty.
+    pub fn was_refused(&self) -> bool {
+        self.refused
     }
 
     /// How long to wait, unless that is longer than the operator or the deadline allows.
@@ -154,23 +169,41 @@ mod tests {
 
     fn attempts(fallbacks: usize) -> Attempts {
         let policy = config::Retry {
-            attempts: 3,
-            max_wait: Duration::from_secs(10),
+            budget: 0.0,
+            ..config::Retry::default()
         };
         Attempts::new(&policy, fallbacks, Instant::now() + Duration::from_secs(60))
+    }
+
+    fn upstream() -> Upstream {
+        let text = "rag.mode = \"off\"\nallow_overrides = false\n[upstreams.u]\nbase_url = \"http://127.0.0.1:1/v1\"\n";
+        let config = config::Config::parse(text, &config::Environment::default()).unwrap();
+        Upstream::new(config.upstreams[0].clone(), &config.retry)
     }
 
     #[test]
     fn what_may_pass_is_tried_three_times_and_then_elsewhere() {
         for code in [408, 429, 500, 502, 503, 504] {
-            let mut attempts = attempts(1);
+            let (mut attempts, upstream) = (attempts(1), upstream());
             let error = status(code, None);
-            assert!(matches!(attempts.after(&error), Next::Again(_)), "{code}");
-            assert!(matches!(attempts.after(&error), Next::Again(_)), "{code}");
-            assert_eq!(attempts.after(&error), Next::Fallback, "{code}");
-            assert!(matches!(attempts.after(&error), Next::Again(_)), "{code}");
-            assert!(matches!(attempts.after(&error), Next::Again(_)), "{code}");
-            assert_eq!(attempts.after(&error), Next::GiveUp, "{code}");
+            assert!(
+                matches!(attempts.after(&error, &upstream), Next::Again(_)),
+                "{code}"
+            );
+            assert!(
+                matches!(attempts.after(&error, &upstream), Next::Again(_)),
+                "{code}"
+            );
+            assert_eq!(attempts.after(&error, &upstream), Next::Fallback, "{code}");
+            assert!(
+                matches!(attempts.after(&error, &upstream), Next::Again(_)),
+                "{code}"
+            );
+            assert!(
+                matches!(attempts.after(&error, &upstream), Next::Again(_)),
+                "{code}"
+            );
+            assert_eq!(attempts.after(&error, &upstream), Next::GiveUp, "{code}");
         }
     }
 
@@ -178,7 +211,7 @@ mod tests {
     fn the_callers_faults_are_final() {
         for code in [400, 401, 403, 404, 409, 413, 422, 501] {
             assert_eq!(
-                attempts(1).after(&status(code, None)),
+                attempts(1).after(&status(code, None), &upstream()),
                 Next::GiveUp,
                 "{code}"
             );
@@ -188,11 +221,17 @@ mod tests {
     #[test]
     fn the_wait_an_upstream_asks_for_is_kept_or_refused() {
         assert_eq!(
-            attempts(0).after(&status(429, Some(7))),
+            attempts(0).after(&status(429, Some(7)), &upstream()),
             Next::Again(Duration::from_secs(7))
         );
-        assert_eq!(attempts(0).after(&status(429, Some(11))), Next::GiveUp);
-        assert_eq!(attempts(1).after(&status(429, Some(11))), Next::Fallback);
+        assert_eq!(
+            attempts(0).after(&status(429, Some(11)), &upstream()),
+            Next::GiveUp
+        );
+        assert_eq!(
+            attempts(1).after(&status(429, Some(11)), &upstream()),
+            Next::Fallback
+        );
     }
 
     #[test]
@@ -203,13 +242,45 @@ mod tests {
             after: Duration::from_secs(1),
         };
         assert_eq!(
-            attempts(1).after(&timeout(Deadline::FirstEvent)),
+            attempts(1).after(&timeout(Deadline::FirstEvent), &upstream()),
             Next::Fallback
         );
         assert_eq!(
-            attempts(0).after(&timeout(Deadline::FirstEvent)),
+            attempts(0).after(&timeout(Deadline::FirstEvent), &upstream()),
             Next::GiveUp
         );
-        assert_eq!(attempts(1).after(&timeout(Deadline::Total)), Next::GiveUp);
+        assert_eq!(
+            attempts(1).after(&timeout(Deadline::Total), &upstream()),
+            Next::GiveUp
+        );
+    }
+
+    #[test]
+    fn an_empty_budget_ends_the_tries_and_says_so() {
+        let upstream = upstream();
+        while upstream.budget.allows_retry() {}
+        let error = status(503, None);
+
+        let (mut alone, mut lucky) = (attempts(0), attempts(1));
+
+        assert_eq!(alone.after(&error, &upstream), Next::GiveUp);
+        assert!(alone.was_refused() && alone.used_up());
+        assert_eq!(lucky.after(&error, &upstream), Next::Fallback);
+        assert!(lucky.was_refused());
+    }
+
+    #[test]
+    fn an_upstream_that_is_set_aside_is_not_asked_again_while_there_is_another() {
+        let (upstream, policy) = (upstream(), config::Retry::default());
+        for _ in 0..policy.set_aside_after {
+            upstream.note::<()>(&Err(status(503, None)), &policy);
+        }
+        let error = status(503, None);
+
+        assert_eq!(attempts(1).after(&error, &upstream), Next::Fallback);
+        assert!(matches!(
+            attempts(0).after(&error, &upstream),
+            Next::Again(_)
+        ));
     }
 }

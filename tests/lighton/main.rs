@@ -51,6 +51,7 @@ fn options() -> Options {
         retry: Retry {
             attempts: 3,
             max_wait: Duration::from_millis(5),
+            ..Retry::default()
         },
     }
 }

@@ -35,6 +35,7 @@ fn cached(lighton: &Server) -> Arc<Cached<LightOn>> {
         retry: Retry {
             attempts: 1,
             max_wait: Duration::ZERO,
+            ..Retry::default()
         },
     };
     let url = lighton.url().parse().unwrap();

@@ -26,8 +26,11 @@ mod program;
 
 mod cache;
 mod drain;
+mod fairness;
 mod metrics;
+mod outage;
 mod reload;
+mod slow_clients;
 
 use serde_json::{Value, json};
 

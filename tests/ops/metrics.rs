@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The value of the sample with these labels, each as `name="value"`.
-fn sample(text: &str, name: &str, labels: &[&str]) -> Option<f64> {
+pub(crate) fn sample(text: &str, name: &str, labels: &[&str]) -> Option<f64> {
     let mut lines = text.lines().filter(|line| {
         let rest = line.strip_prefix(name).unwrap_or_default();
         rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label))
@@ -27,7 +27,7 @@ fn sample(text: &str, name: &str, labels: &[&str]) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-async fn metrics(gateway: &Gateway) -> String {
+pub(crate) async fn metrics(gateway: &Gateway) -> String {
     let answer = gateway.get("/metrics").await;
     assert_eq!(answer.status, 200);
     let kind = "text/plain; version=0.0.4; charset=utf-8";

@@ -7,14 +7,15 @@ use std::{
 };
 
 /// A module and what it may use, top layer last; `main` and `lib` may use everything.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("openai", &[]),
     ("sse", &[]),
     ("config", &[]),
+    ("budget", &[]),
     ("telemetry", &["config"]),
     ("access", &["config"]),
-    ("retrieval", &["config"]),
-    ("upstream", &["config", "openai", "sse"]),
+    ("retrieval", &["config", "budget"]),
+    ("upstream", &["config", "budget", "openai", "sse"]),
     (
         "rag",
         &["config", "openai", "sse", "access", "retrieval", "upstream"],

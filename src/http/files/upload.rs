@@ -57,7 +57,7 @@ pub(in crate::http) async fn create(
     if let Some(ids) = options.workspace_id {
         fields.said = Some(one(&ids)?);
     }
-    let mut parts = form::open(request, app.config.limits.file_bytes).await?;
+    let mut parts = form::open(request, &app.config).await?;
     let (filename, content_type) = loop {
         match parts.next().await.transpose()? {
             Some(Part::Field { name, value }) => fields.read(&name, &value)?,

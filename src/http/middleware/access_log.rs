@@ -266,6 +266,7 @@ impl Line {
                 ("passages", counts.passage_tokens.into()),
             ],
             retries: &counts.retries,
+            refused_retries: &counts.refused_retries,
             fallbacks: &counts.fallbacks,
             failures: &counts.failures,
         });

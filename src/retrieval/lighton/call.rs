@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, header};
 use reqwest::{RequestBuilder, Response};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 use url::Url;
 
@@ -15,8 +15,9 @@ use super::{
     retry::{self, Failure},
 };
 use crate::{
+    budget::RetryBudget,
     config::{self, Secret},
-    retrieval::Error,
+    retrieval::{Asker, Error},
 };
 
 /// The most of an error's body that is read, in bytes.
@@ -36,6 +37,7 @@ pub(super) struct Caller {
     pacer: Arc<Pacer>,
     timeout: Duration,
     retry: config::Retry,
+    budget: Arc<RetryBudget>,
 }
 
 impl Caller {
@@ -69,6 +71,7 @@ impl Caller {
             key,
             pacer: Arc::new(Pacer::new(options.requests_per_minute)),
             timeout: options.timeout,
+            budget: Arc::new(RetryBudget::new(options.retry.budget)),
             retry: options.retry,
         })
     }
@@ -87,14 +90,27 @@ impl Caller {
     /// Makes a call: waits for its turn, tries it, and again where that may help, all before the deadline.
     ///
     /// Only for calls that have no effect, or the same however often they are made.
-    pub(super) async fn call<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, Error>
+    pub(super) async fn call<T, F>(&self, attempt: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        self.call_for(Asker::default(), attempt).await
+    }
+
+    /// Makes a call in the name of `asker`, who takes turns with the others.
+    pub(super) async fn call_for<T, F>(
+        &self,
+        asker: Asker,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Failure>>,
     {
         let deadline = Instant::now() + self.timeout;
         let mut count = 0;
+        self.budget.called();
         loop {
-            self.turn_before(deadline).await?;
+            self.turn_before(asker, deadline).await?;
             count += 1;
             let failure = match timeout_at(deadline, attempt()).await {
                 Ok(Ok(value)) => return Ok(value),
@@ -111,6 +127,10 @@ impl Caller {
             let Some(wait) = wait.filter(|wait| Instant::now() + *wait < deadline) else {
                 return Err(error);
             };
+            if !self.budget.allows_retry() {
+                warn!("the budget of retries of search is used up (`retry.budget`)");
+                return Err(error);
+            }
             warn!(
                 search.tries = count,
                 wait_ms = wait.as_millis(),
@@ -122,25 +142,19 @@ impl Caller {
 
     /// Waits until the pace lets another request go, at most as long as a call may take.
     pub(super) async fn turn(&self) -> Result<(), Error> {
-        self.turn_before(Instant::now() + self.timeout).await
+        self.turn_before(Asker::default(), Instant::now() + self.timeout)
+            .await
     }
 
-    async fn turn_before(&self, deadline: Instant) -> Result<(), Error> {
-        let slot = self
-            .pacer
-            .reserve(Instant::now(), deadline)
-            .map_err(|wait| Error::RateLimited {
-                detail: format!(
-                    "the gateway's own pace lets no search go for {wait:.1?}, and it may wait {:?}",
-                    self.timeout
-                ),
-                retry_after: Some(wait),
-            })?;
-        if slot.at() > Instant::now() {
-            sleep_until(slot.at()).await;
-        }
-        slot.spend();
-        Ok(())
+    async fn turn_before(&self, asker: Asker, deadline: Instant) -> Result<(), Error> {
+        let turn = self.pacer.turn(asker, deadline).await;
+        turn.map_err(|wait| Error::RateLimited {
+            detail: format!(
+                "the gateway's own pace lets no search go for {wait:.1?}, and it may wait {:?}",
+                self.timeout
+            ),
+            retry_after: Some(wait),
+        })
     }
 
     /// Takes our key out of what the service said, in case it quoted it: errors go to the log.

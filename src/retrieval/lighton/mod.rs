@@ -3,7 +3,7 @@
 //! Facts of the API come from LightOn's documentation and the sources of its Python SDK 1.1.0. What the client does with them:
 //!
 //! - One deadline holds for a call, its wait for a turn, all its tries and its body included.
-//! - Calls of all requests are paced together, first come, first served; a turn that would come too late is refused at once.
+//! - Calls of all requests are paced together: askers take turns, each first come, first served; a turn that would come too late is refused at once.
 //! - Connection failures, 429, 500, 502, 503 and 504 are tried again as the settings allow; maintenance and every other 4xx are not.
 //! - Redirects are never followed when the client is [`http_client`]'s: a query and a key go nowhere but to `search.base_url`.
 
@@ -98,7 +98,10 @@ impl LightOn {
             return Err(Error::Scope { detail });
         }
         let request = SearchRequest::new(query, &text.text);
-        let reply = self.caller.call(|| self.ask(&request)).await?;
+        let reply = self
+            .caller
+            .call_for(query.asker, || self.ask(&request))
+            .await?;
         Ok(found(reply, query, text.cut))
     }
 

@@ -90,6 +90,9 @@ mod tests {
     const POLICY: config::Retry = config::Retry {
         attempts: 3,
         max_wait: Duration::from_secs(10),
+        budget: 0.2,
+        set_aside_after: 0,
+        set_aside: Duration::ZERO,
     };
 
     fn read(value: &str) -> Option<Duration> {

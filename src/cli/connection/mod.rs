@@ -4,33 +4,35 @@
 //! keep for the next request, and it does not begin before the version of HTTP is known. Hence three clocks of our own: for a head that was
 //! begun, for a connection that rests, and for one that rests while the process wants to end.
 
+mod socket;
+
 use std::{
-    io,
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
 use http::{Request, Response, Version};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
+
+use self::socket::Socket;
 
 /// How long a client may take to send the head of a request, the first one counted from its connection: slow ones must not hold a place.
 const HEAD: Duration = Duration::from_secs(30);
@@ -49,15 +51,12 @@ pub(super) async fn serve(
     closing: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let life = Arc::new(Life::default());
-    let heard = Heard {
-        socket,
-        life: Arc::clone(&life),
-    };
+    let socket = Socket::new(socket, Arc::clone(&life));
     let service = Counted {
         router,
         life: Arc::clone(&life),
     };
-    let connection = server.serve_connection(TokioIo::new(heard), service);
+    let connection = server.serve_connection(TokioIo::new(socket), service);
     tokio::pin!(connection);
     let clock = sleep(HEAD);
     tokio::pin!(clock);
@@ -94,6 +93,8 @@ struct Life {
     is_multiplexed: AtomicBool,
     /// When the last answer ended.
     rested: AtomicU64,
+    /// Whether the body of the last request was not read to its end.
+    is_unread: AtomicBool,
 }
 
 impl Default for Life {
@@ -105,6 +106,7 @@ impl Default for Life {
             head: AtomicU64::new(1),
             is_multiplexed: AtomicBool::new(false),
             rested: AtomicU64::new(0),
+            is_unread: AtomicBool::new(false),
         }
     }
 }
@@ -137,6 +139,12 @@ impl Life {
     fn begin(&self) {
         self.requests.fetch_add(1, Ordering::AcqRel);
         self.head.store(0, Ordering::Release);
+        self.is_unread.store(false, Ordering::Release);
+    }
+
+    /// Whether the client may still be sending what nobody reads. HTTP/2 tells it to stop, HTTP/1 cannot.
+    fn is_sent_to(&self) -> bool {
+        self.is_unread.load(Ordering::Acquire) && !self.is_multiplexed.load(Ordering::Acquire)
     }
 
     fn end(&self, now: u64) {
@@ -184,7 +192,12 @@ impl Service<Request<Incoming>> for Counted {
             self.life.is_multiplexed.store(true, Ordering::Release);
         }
         // A router is ready at all times.
-        let answering = self.router.clone().call(request);
+        let life = Arc::clone(&self.life);
+        let answering = self.router.clone().call(request.map(|body| Asked {
+            body,
+            ended: false,
+            life,
+        }));
         Box::pin(async move {
             let response = answering.await?;
             Ok(response.map(|body| Counting {
@@ -195,7 +208,43 @@ impl Service<Request<Incoming>> for Counted {
     }
 }
 
-/// A body that belongs to a request under way.
+/// The body of a request, which notes whether it was read to its end.
+struct Asked {
+    body: Incoming,
+    ended: bool,
+    life: Arc<Life>,
+}
+
+impl http_body::Body for Asked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.ended |= matches!(polled, Poll::Ready(None));
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let is_unread = !self.ended && !self.body.is_end_stream();
+        self.life.is_unread.store(is_unread, Ordering::Release);
+    }
+}
+
+/// The body of an answer, which belongs to a request under way.
 struct Counting {
     body: Body,
     _under_way: UnderWay,
@@ -218,57 +267,6 @@ impl http_body::Body for Counting {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// A socket that notes when something comes in.
-struct Heard {
-    socket: TcpStream,
-    life: Arc<Life>,
-}
-
-impl AsyncRead for Heard {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
-        if buffer.filled().len() > before {
-            self.life.hear(self.life.now());
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Heard {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 

@@ -5,6 +5,11 @@
 //! Labels come from bounded sets: endpoints are routes, upstreams and keys are configured, and a model is named only when it is configured,
 //! listed, or was answered for by an upstream (the first `ANSWERED_MODELS` of those). Never content. `docs/observability.md` lists them all.
 
+mod labels;
+#[cfg(test)]
+mod tests;
+mod text;
+
 use std::{
     collections::HashSet,
     fmt,
@@ -12,13 +17,18 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64},
     },
-    time::Duration,
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
+    encoding::text::encode_registry,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
+};
+
+pub use self::labels::Report;
+use self::{
+    labels::{Ended, Failure, Outcome, Request, Road, Tokens, Upstream},
+    text::plain,
 };
 
 /// How many models count under their own name because an upstream answered for them, without being configured or listed.
@@ -45,6 +55,7 @@ pub struct Metrics {
     passages: Counter,
     tokens: Family<Tokens, Counter>,
     retries: Family<Upstream, Counter>,
+    refused_retries: Family<Upstream, Counter>,
     fallbacks: Family<Upstream, Counter>,
     failures: Family<Failure, Counter>,
     sheds: Counter,
@@ -54,95 +65,6 @@ pub struct Metrics {
     in_flight: Gauge,
     up: Family<Upstream, Gauge>,
     dropped_lines: Gauge<u64, AtomicU64>,
-}
-
-/// What is counted of a request at its ending.
-#[derive(Debug, Clone, Default)]
-pub struct Report<'a> {
-    /// The route, such as `/v1/chat/completions`; empty where there is none.
-    pub endpoint: &'a str,
-    /// The upstream that was asked; empty where none was.
-    pub upstream: &'a str,
-    /// The model as the client wrote it.
-    pub model: &'a str,
-    /// Whether that name is configured or listed.
-    pub is_listed: bool,
-    /// `inject`, `tool`, `off`, or empty.
-    pub mode: &'static str,
-    /// The name of the key.
-    pub key: &'a str,
-    /// The HTTP status.
-    pub status: u16,
-    /// How it ended.
-    pub ending: &'static str,
-    /// How long it took, to its last byte.
-    pub duration: Duration,
-    /// How long its first event took, for a stream that had one.
-    pub first_event: Option<Duration>,
-    /// The longest wait between two events of a stream.
-    pub longest_gap: Option<Duration>,
-    /// Its searches: `made`, `cached`, `empty` or `failed`, and how long each took.
-    pub searches: &'a [(&'static str, Duration)],
-    /// Passages that the model was given.
-    pub passages: u64,
-    /// Tokens of prompt and answer by the upstream's count, and of the passages by ours.
-    pub tokens: [(&'static str, u64); 3],
-    /// The upstreams that were asked again.
-    pub retries: &'a [String],
-    /// The upstreams that another was asked after.
-    pub fallbacks: &'a [String],
-    /// What upstreams did wrong: which, and a word for it.
-    pub failures: &'a [(String, &'static str)],
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
-    endpoint: String,
-    upstream: String,
-    model: String,
-    mode: &'static str,
-    key: String,
-    status: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Road {
-    endpoint: String,
-    upstream: String,
-    model: String,
-    mode: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
-    endpoint: String,
-    upstream: String,
-    mode: &'static str,
-    ending: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Tokens {
-    kind: &'static str,
-    upstream: String,
-    model: String,
-    key: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Upstream {
-    upstream: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Failure {
-    upstream: String,
-    kind: &'static str,
 }
 
 impl Default for Metrics {
@@ -160,6 +82,7 @@ impl Default for Metrics {
             passages: Counter::default(),
             tokens: Family::default(),
             retries: Family::default(),
+            refused_retries: Family::default(),
             fallbacks: Family::default(),
             failures: Family::default(),
             sheds: Counter::default(),
@@ -226,6 +149,11 @@ impl Metrics {
             self.retries.clone(),
         );
         registry.register(
+            "retries_refused",
+            "Calls not made again because the budget of retries was empty",
+            self.refused_retries.clone(),
+        );
+        registry.register(
             "fallbacks",
             "Times that another upstream was asked instead",
             self.fallbacks.clone(),
@@ -251,7 +179,11 @@ impl Metrics {
             "Requests that hold a place",
             self.in_flight.clone(),
         );
-        registry.register("upstream_up", "Configured upstreams", self.up.clone());
+        registry.register(
+            "upstream_up",
+            "Whether an upstream is asked, or set aside because it kept failing",
+            self.up.clone(),
+        );
         registry.register(
             "log_lines_dropped",
             "Lines of the log that nobody read in time",
@@ -342,7 +274,7 @@ impl Metrics {
         self.dropped_lines.set(super::dropped_lines());
         let mut written = String::new();
         // Writing to a string cannot fail.
-        let _ = text::encode_registry(&mut written, &self.registry);
+        let _ = encode_registry(&mut written, &self.registry);
         plain(&written)
     }
 
@@ -350,11 +282,14 @@ impl Metrics {
         let upstream = |name: &String| Upstream {
             upstream: name.clone(),
         };
-        for name in report.retries {
-            self.retries.get_or_create(&upstream(name)).inc();
-        }
-        for name in report.fallbacks {
-            self.fallbacks.get_or_create(&upstream(name)).inc();
+        for (family, names) in [
+            (&self.retries, report.retries),
+            (&self.refused_retries, report.refused_retries),
+            (&self.fallbacks, report.fallbacks),
+        ] {
+            for name in names {
+                family.get_or_create(&upstream(name)).inc();
+            }
         }
         for (name, kind) in report.failures {
             let failure = Failure {
@@ -388,126 +323,4 @@ impl fmt::Debug for Metrics {
 
 fn seconds() -> Histogram {
     Histogram::new(SECONDS)
-}
-
-/// OpenMetrics as the older text format, which every scraper reads: there a counter's family is called like its samples, and units have no line.
-fn plain(open_metrics: &str) -> String {
-    let mut out = String::with_capacity(open_metrics.len() + 256);
-    let mut help = "";
-    for line in open_metrics.lines() {
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            help = rest;
-            continue;
-        }
-        if line.starts_with("# UNIT ") {
-            continue;
-        }
-        if let Some((name, kind)) = line
-            .strip_prefix("# TYPE ")
-            .and_then(|rest| rest.split_once(' '))
-        {
-            let suffix = if kind == "counter" { "_total" } else { "" };
-            let said = help.strip_prefix(name).unwrap_or_default();
-            out.push_str(&format!(
-                "# HELP {name}{suffix}{said}\n# TYPE {name}{suffix} {kind}\n"
-            ));
-            continue;
-        }
-        out.push_str(line);
-        out.push('\n');
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn asked(metrics: &Metrics, model: &str, status: u16, is_listed: bool) {
-        metrics.record(&Report {
-            endpoint: "/v1/chat/completions",
-            model,
-            status,
-            is_listed,
-            ..Report::default()
-        });
-    }
-
-    #[test]
-    fn a_model_that_nobody_listed_and_nobody_answered_for_has_no_name_of_its_own() {
-        let metrics = Metrics::default();
-        asked(&metrics, "listed", 502, true);
-        asked(&metrics, "guessed", 404, false);
-        asked(&metrics, "answered", 200, false);
-        let text = metrics.text(0, std::iter::empty());
-
-        for model in ["listed", "answered", "other"] {
-            assert!(text.contains(&format!("model=\"{model}\"")), "{text}");
-        }
-        assert!(!text.contains("guessed"), "{text}");
-    }
-
-    #[test]
-    fn the_names_of_answered_models_are_bounded() {
-        let metrics = Metrics::default();
-        for number in 0..ANSWERED_MODELS + 5 {
-            asked(&metrics, &format!("m{number}"), 200, false);
-        }
-        let text = metrics.text(0, std::iter::empty());
-
-        assert!(text.contains("model=\"m99\"") && !text.contains("model=\"m100\""));
-    }
-
-    #[test]
-    fn every_sample_stands_below_the_type_of_its_family() {
-        let metrics = Metrics::default();
-        asked(&metrics, "m", 200, true);
-        let text = metrics.text(3, [("gpu", true)].into_iter());
-
-        let mut family = String::new();
-        for line in text.lines() {
-            if let Some(rest) = line.strip_prefix("# TYPE ") {
-                family = rest.split(' ').next().unwrap().to_owned();
-            } else if !line.starts_with('#') {
-                assert!(line.starts_with(&family), "{line} below {family}");
-            }
-        }
-        assert!(
-            text.contains("\ngroundwire_requests_in_flight 3\n"),
-            "{text}"
-        );
-        assert!(
-            text.contains("\ngroundwire_upstream_up{upstream=\"gpu\"} 1\n"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn every_number_stands_in_the_documentation_and_no_other() {
-        let documented = include_str!("../../docs/observability.md");
-        let metrics = Metrics::default();
-        let second = Duration::from_secs(1);
-        let gpu = ["gpu".to_owned()];
-        metrics.record(&Report {
-            first_event: Some(second),
-            longest_gap: Some(second),
-            searches: &[("made", second)],
-            tokens: [("prompt", 1), ("completion", 1), ("passages", 1)],
-            retries: &gpu,
-            fallbacks: &gpu,
-            failures: &[("gpu".to_owned(), "invalid")],
-            ..Report::default()
-        });
-        metrics.reloaded("taken");
-
-        let text = metrics.text(0, [("gpu", true)].into_iter());
-
-        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-        let told: HashSet<&str> = types.filter_map(|rest| rest.split(' ').next()).collect();
-        let words = documented.split('`');
-        let documented: HashSet<&str> = words
-            .filter(|word| word.starts_with("groundwire_"))
-            .collect();
-        assert_eq!(told, documented);
-    }
 }

@@ -1,0 +1,94 @@
+//! What `/metrics` says of what was recorded.
+
+use std::time::Duration;
+
+use super::*;
+
+fn asked(metrics: &Metrics, model: &str, status: u16, is_listed: bool) {
+    metrics.record(&Report {
+        endpoint: "/v1/chat/completions",
+        model,
+        status,
+        is_listed,
+        ..Report::default()
+    });
+}
+
+#[test]
+fn a_model_that_nobody_listed_and_nobody_answered_for_has_no_name_of_its_own() {
+    let metrics = Metrics::default();
+    asked(&metrics, "listed", 502, true);
+    asked(&metrics, "guessed", 404, false);
+    asked(&metrics, "answered", 200, false);
+    let text = metrics.text(0, std::iter::empty());
+
+    for model in ["listed", "answered", "other"] {
+        assert!(text.contains(&format!("model=\"{model}\"")), "{text}");
+    }
+    assert!(!text.contains("guessed"), "{text}");
+}
+
+#[test]
+fn the_names_of_answered_models_are_bounded() {
+    let metrics = Metrics::default();
+    for number in 0..ANSWERED_MODELS + 5 {
+        asked(&metrics, &format!("m{number}"), 200, false);
+    }
+    let text = metrics.text(0, std::iter::empty());
+
+    assert!(text.contains("model=\"m99\"") && !text.contains("model=\"m100\""));
+}
+
+#[test]
+fn every_sample_stands_below_the_type_of_its_family() {
+    let metrics = Metrics::default();
+    asked(&metrics, "m", 200, true);
+    let text = metrics.text(3, [("gpu", true)].into_iter());
+
+    let mut family = String::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            family = rest.split(' ').next().unwrap().to_owned();
+        } else if !line.starts_with('#') {
+            assert!(line.starts_with(&family), "{line} below {family}");
+        }
+    }
+    assert!(
+        text.contains("\ngroundwire_requests_in_flight 3\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\ngroundwire_upstream_up{upstream=\"gpu\"} 1\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn every_number_stands_in_the_documentation_and_no_other() {
+    let documented = include_str!("../../../docs/observability.md");
+    let metrics = Metrics::default();
+    let second = Duration::from_secs(1);
+    let gpu = ["gpu".to_owned()];
+    metrics.record(&Report {
+        first_event: Some(second),
+        longest_gap: Some(second),
+        searches: &[("made", second)],
+        tokens: [("prompt", 1), ("completion", 1), ("passages", 1)],
+        retries: &gpu,
+        refused_retries: &gpu,
+        fallbacks: &gpu,
+        failures: &[("gpu".to_owned(), "invalid")],
+        ..Report::default()
+    });
+    metrics.reloaded("taken");
+
+    let text = metrics.text(0, [("gpu", true)].into_iter());
+
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let told: HashSet<&str> = types.filter_map(|rest| rest.split(' ').next()).collect();
+    let words = documented.split('`');
+    let documented: HashSet<&str> = words
+        .filter(|word| word.starts_with("groundwire_"))
+        .collect();
+    assert_eq!(told, documented);
+}
