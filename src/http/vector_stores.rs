@@ -18,6 +18,7 @@ use super::{
     error::{self, ApiError, Told},
     extract::json_body,
     json,
+    middleware::rate_limit,
     paging::{Order, Paging, number},
     wrong_method,
 };
@@ -127,7 +128,9 @@ pub(super) async fn search(
             Rewriting::Unwanted
         },
         until: arrived + app.config.timeouts.total,
+        tally: Arc::default(),
     };
+    rate_limit::use_searches(&app, &principal, lookup.queries.len()).await?;
     let found = match app.pipeline.look_up(&lookup).await {
         Ok(found) => found,
         Err(rag::Error::Search(error)) => return Err(failed(error)),

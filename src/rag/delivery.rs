@@ -104,10 +104,12 @@ impl Pipeline {
         let mut attempts = Attempts::new(&self.retry, fallbacks.len(), delivery.until);
         let mut call = delivery.call(route, body(route));
         loop {
+            delivery.tally.asks();
             let error = match send(&self.client, &call).await {
                 Ok(answer) => return Ok((answer, route)),
                 Err(error) => error,
             };
+            delivery.tally.unanswered();
             delivery.tally.failed(&error);
             match (attempts.after(&error), fallbacks.as_slice()) {
                 (Next::Again(wait), _) => {
