@@ -15,6 +15,7 @@ use std::{
 
 use super::{
     bucket::{Bucket, Standing},
+    reservation::Reservation,
     shared::{Reach, Shared, Unusable},
 };
 use crate::config::{self, Key, OnSharedError, SharedLimits};
@@ -119,6 +120,12 @@ impl Limiter {
         self.keys.get(name).cloned()
     }
 
+    /// Asks the server that counts for several gateways whether it is there; `None` where there is none.
+    pub async fn probe(&self) -> Option<Reach> {
+        let (_, server) = self.shared.as_ref()?;
+        Some(server.probe().await)
+    }
+
     /// How it stands with the server that counts for several gateways; `None` where there is none.
     pub fn reach(&self) -> Option<Reach> {
         self.shared.as_ref().map(|(_, server)| server.reach())
@@ -177,18 +184,26 @@ impl KeyLimits {
             return Ok(None);
         };
         let counted = self.count(Kind::Tokens, limit, tokens, now).await?;
-        Ok(Some(Reservation {
-            limits: Arc::clone(self),
-            limit,
-            counted,
-            held: Mutex::new(Some(tokens.min(limit.into()))),
-        }))
+        let held = tokens.min(limit.into());
+        Ok(Some(Reservation::new(Arc::clone(self), counted, held)))
     }
 
     /// How the key stands with a limit; `None` where there is no such limit.
     pub fn standing(&self, kind: Kind, now: Instant) -> Option<Standing> {
         let limit = self.limit(kind)?;
         Some(self.bucket(kind).standing(limit, now))
+    }
+
+    /// Uses `tokens` whether there is room or not, where the request that took them was counted; negative ones are given back.
+    pub(super) fn settle(&self, tokens: i64, counted: Counted, now: Instant) {
+        let kind = Kind::Tokens;
+        let Some(limit) = self.limit(kind) else {
+            return;
+        };
+        self.bucket(kind).settle(tokens, limit, now);
+        if let (Counted::Together, Some(shared)) = (counted, &self.shared) {
+            shared.settle(self.shared_key(kind), limit, tokens);
+        }
     }
 
     async fn count(
@@ -244,6 +259,13 @@ impl Default for Usage {
     }
 }
 
+/// Where something was counted, and is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counted {
+    Here,
+    Together,
+}
+
 /// A request's place among those of its key that are under way.
 #[derive(Debug)]
 pub struct Place(Arc<Usage>);
@@ -252,59 +274,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Tokens held for a request until it is known what it took. One that is never settled took what it held.
-#[derive(Debug)]
-pub struct Reservation {
-    limits: Arc<KeyLimits>,
-    limit: u32,
-    counted: Counted,
-    /// `None`: it is settled.
-    held: Mutex<Option<u64>>,
-}
-
-/// Where something was counted, and is settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Counted {
-    Here,
-    Together,
-}
-
-impl Reservation {
-    /// Holds `tokens` more, whether there is room or not: the request is under way.
-    pub fn raise(&self, tokens: u64, now: Instant) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(held) = held.as_mut() {
-            *held = held.saturating_add(tokens);
-            self.add(difference(tokens, 0), now);
-        }
-    }
-
-    /// Puts what the request took in the place of what was held for it, once.
-    pub fn settle(&self, tokens: u64, now: Instant) {
-        let held = self
-            .held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(held) = held {
-            self.add(difference(tokens, held), now);
-        }
-    }
-
-    fn add(&self, tokens: i64, now: Instant) {
-        let limits = &self.limits;
-        limits.bucket(Kind::Tokens).settle(tokens, self.limit, now);
-        if let (Counted::Together, Some(shared)) = (self.counted, &limits.shared) {
-            shared.settle(limits.shared_key(Kind::Tokens), self.limit, tokens);
-        }
-    }
-}
-
-fn difference(more: u64, less: u64) -> i64 {
-    let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    signed(more).saturating_sub(signed(less))
 }
 
 impl Refused {
@@ -332,5 +301,48 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::config::{KeyScope, RagLayer};
+
+    fn key(name: &str, limits: config::KeyLimits) -> Key {
+        Key {
+            name: name.into(),
+            sha256: Vec::new(),
+            scope: KeyScope::Every,
+            models: None,
+            upstreams: None,
+            allow_overrides: None,
+            limits,
+            rag: RagLayer::default(),
+        }
+    }
+
+    /// A key with a limit of tokens alone.
+    pub(in crate::access) fn of_tokens(limit: u32) -> Arc<KeyLimits> {
+        let limits = config::KeyLimits {
+            tokens_per_minute: Some(limit),
+            ..config::KeyLimits::default()
+        };
+        let keys = [
+            key("acme", limits),
+            key("free", config::KeyLimits::default()),
+        ];
+        let limiter = Limiter::new(&keys, None, None).unwrap();
+        assert!(limiter.of("free").is_none(), "nothing is kept for it");
+        limiter.of("acme").unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_limit_that_is_not_set_holds_nothing_up() {
+        let (limits, now) = (of_tokens(1), Instant::now());
+
+        assert_eq!(limits.take(Kind::Requests, 1, now).await, Ok(None));
+        assert_eq!(limits.take(Kind::Searches, 1, now).await, Ok(None));
+        assert!(limits.enter().unwrap().is_none());
     }
 }

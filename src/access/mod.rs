@@ -4,13 +4,15 @@
 mod bucket;
 mod keyring;
 mod limiter;
+mod reservation;
 mod scope;
 mod shared;
 
 pub use self::{
     bucket::Standing,
     keyring::{KeyRing, Principal},
-    limiter::{KeyLimits, Kind, Limiter, Place, Refused, Reservation},
+    limiter::{KeyLimits, Kind, Limiter, Place, Refused},
+    reservation::Reservation,
     scope::{Empty, Outside, Scope},
     shared::{Reach, Unusable},
 };

@@ -22,6 +22,9 @@ use crate::config::{OnSharedError, SharedLimits};
 
 const SCRIPT: &str = include_str!("bucket.lua");
 
+/// A bucket of nobody's, which stays empty.
+const PROBE: &str = "groundwire:limit:probe";
+
 /// How long nobody asks after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -96,6 +99,18 @@ impl Shared {
         match *self.server.health() {
             Health::Up => Reach::Up,
             Health::Away { .. } => Reach::Away,
+        }
+    }
+
+    /// Asks the server whether it is there, with more patience than requests have.
+    pub(super) async fn probe(&self) -> Reach {
+        let asking = self.server.ask(PROBE, 1, 0, How::Settle);
+        match timeout(CONNECT, asking).await {
+            Ok(Ok(_)) => {
+                self.server.came_back();
+                Reach::Up
+            }
+            Ok(Err(_)) | Err(_) => Reach::Away,
         }
     }
 

@@ -10,7 +10,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Parts;
-use crate::{app::App, config::SearchBackend, openai::Json, retrieval::documents::Page};
+use crate::{
+    access::Reach,
+    app::App,
+    config::{OnSharedError, SearchBackend},
+    openai::Json,
+    retrieval::documents::Page,
+};
 
 /// Alive.
 pub(super) async fn alive() -> Response {
@@ -90,7 +96,17 @@ async fn probe(app: &App, body: &mut Map<String, Value>) -> bool {
         .map(|(name, good)| (name, json!({"state": state(good)})))
         .collect();
     body.insert("upstreams".to_owned(), Value::Object(upstreams));
-    healthy
+    let Some(shared) = app.limiter.probe().await else {
+        return healthy;
+    };
+    body.insert(
+        "shared_limits".to_owned(),
+        json!({"state": state(shared == Reach::Up)}),
+    );
+    // Away, it stops the gateway only where the operator wants that.
+    let settings = app.config.limits.shared.as_ref();
+    let refuses = settings.is_some_and(|settings| settings.on_error == OnSharedError::Refuse);
+    healthy && (shared == Reach::Up || !refuses)
 }
 
 fn backend(app: &App) -> &'static str {

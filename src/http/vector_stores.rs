@@ -131,6 +131,10 @@ pub(super) async fn search(
         tally: Arc::default(),
     };
     rate_limit::use_searches(&app, &principal, lookup.queries.len()).await?;
+    if lookup.rewriting == Rewriting::Allowed {
+        // Rewording takes few tokens, which are counted; a key that has none left must wait.
+        rate_limit::hold(&app, &principal, &lookup.tally, Some(0), || 0).await?;
+    }
     let found = match app.pipeline.look_up(&lookup).await {
         Ok(found) => found,
         Err(rag::Error::Search(error)) => return Err(failed(error)),

@@ -3,6 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "test code: a failure here is the test's failure"
 )]
 
@@ -92,9 +93,9 @@ async fn knock(gateway: &Gateway, key: &str) -> Answer {
 /// The number in a header.
 fn number(answer: &Answer, header: &str) -> u64 {
     let value = answer.header(header);
-    value
-        .and_then(|value| value.parse().ok())
-        .unwrap_or_else(|| panic!("{header} is {value:?}"))
+    let number = value.and_then(|value| value.parse().ok());
+    assert!(number.is_some(), "{header} is {value:?}");
+    number.unwrap()
 }
 
 /// Checks that this is the refusal of a limit, which names it, and gives the seconds until a retry.

@@ -109,24 +109,29 @@ async fn a_bucket_at_the_server_gives_room_back_when_it_said_it_would() {
 #[tokio::test]
 async fn while_the_server_is_away_each_gateway_counts_for_itself_and_then_together_again() {
     let mut redis = RedisServer::start().await;
-    let limits = "requests_per_minute = 1000000";
-    let one = sharing(&redis, "", &Server::new(), limits).await;
-    let two = sharing(&redis, PATIENT, &Server::new(), limits).await;
-    assert_eq!(knock(&one, "acme").await.status, 404);
+    let slow = key("slow", "requests_per_minute = 4");
+    let limits = format!("requests_per_minute = 1000000\n{slow}");
+    let one = sharing(&redis, PATIENT, &Server::new(), &limits).await;
+    let two = sharing(&redis, PATIENT, &Server::new(), &limits).await;
+    let left = async |gateway: &Gateway| {
+        let answer = knock(gateway, "slow").await;
+        assert_eq!(answer.status, 404);
+        number(&answer, "x-ratelimit-remaining-requests")
+    };
+    assert_eq!((left(&one).await, left(&two).await), (3, 2));
 
     redis.kill();
-    for _ in 0..10 {
-        assert_eq!(knock(&one, "acme").await.status, 404);
-    }
+    // Each goes on from what it saw last.
+    assert_eq!((left(&one).await, left(&two).await), (2, 1));
     assert_eq!(metric(&one, UP).await, Some(0.0));
 
     redis.restart().await;
     let is_back = async |_: &Answer| metric(&one, UP).await == Some(1.0);
     until(&one, "the server", is_back).await;
-    // What the other uses is seen here again.
-    let exhausted = sharing(&redis, PATIENT, &Server::new(), "requests_per_minute = 1").await;
-    until(&exhausted, "the limit", async |answer| answer.status == 429).await;
-    assert_eq!(knock(&two, "acme").await.status, 404);
+    let is_back = async |_: &Answer| metric(&two, UP).await == Some(1.0);
+    until(&two, "the server", is_back).await;
+    // It kept nothing, so they begin anew, together.
+    assert_eq!((left(&one).await, left(&two).await), (3, 2));
 }
 
 #[tokio::test]
@@ -192,6 +197,36 @@ async fn a_server_that_lost_its_scripts_is_given_them_again() {
     let answer = knock(&gateway, "acme").await;
     assert_eq!(number(&answer, "x-ratelimit-remaining-requests"), 8);
     assert_eq!(metric(&gateway, UP).await, Some(1.0));
+}
+
+#[tokio::test]
+async fn readiness_tells_of_the_server_and_fails_with_it_only_where_limited_keys_do() {
+    for (policy, degraded) in [("local", 200), ("refuse", 503)] {
+        let mut redis = RedisServer::start().await;
+        let lighton = Server::new().always("/api/v3/workspaces", no_workspaces());
+        let upstream = Server::new().always("/v1/models", Reply::json(json!({"data": []})));
+        let settings = format!(
+            "[limits.shared]\nredis_url = \"{}\"\non_shared_error = \"{policy}\"\n",
+            redis.url()
+        );
+        let gateway = Gateway::start(&lighton, &upstream, &settings).await;
+
+        let before = gateway.get("/readyz?deep=1").await;
+        redis.kill();
+        let after = gateway.get("/readyz?deep=1").await;
+
+        assert_eq!(before.json()["shared_limits"]["state"], "up");
+        assert_eq!(after.status, degraded, "{policy}");
+        assert!(
+            after
+                .text()
+                .contains("\"shared_limits\":{\"state\":\"down\"}")
+        );
+    }
+}
+
+fn no_workspaces() -> Reply {
+    Reply::json(json!({"count": 0, "next": null, "previous": null, "results": []}))
 }
 
 #[test]

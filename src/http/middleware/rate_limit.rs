@@ -113,9 +113,8 @@ pub(in crate::http) async fn hold(
     let prompt = prompt();
     let tokens = estimate::reservation(prompt, answer, limit);
     let reserved = limits.reserve(tokens, Instant::now()).await;
-    match reserved.map_err(|refused| refuse(app, limits, refused))? {
-        Some(reservation) => tally.hold(reservation, prompt),
-        None => {}
+    if let Some(reservation) = reserved.map_err(|refused| refuse(app, limits, refused))? {
+        tally.hold(reservation, prompt);
     }
     Ok(())
 }
