@@ -190,7 +190,8 @@ async fn a_client_that_leaves_pays_for_what_was_relayed() {
 async fn a_client_that_leaves_before_the_answer_pays_for_its_prompt_alone() {
     let upstream = Server::new().then(Reply::silence()).then(costly(1));
     let gateway = relaying(&upstream, "tokens_per_minute = 1000").await;
-    let body = question(json!({"max_tokens": 1000}));
+    let prompt = "seven years of records ".repeat(120);
+    let body = json!({"model": "m", "max_tokens": 1000, "messages": [{"role": "user", "content": prompt}]});
 
     let asking = ask(&gateway, "acme", &body);
     tokio::select! {
@@ -199,9 +200,10 @@ async fn a_client_that_leaves_before_the_answer_pays_for_its_prompt_alone() {
     }
     upstream.all_closed().await;
 
-    let next = ask(&gateway, "acme", &body).await;
+    // All of the limit was held for it; its prompt is about half of that.
+    let next = ask(&gateway, "acme", &question(json!({}))).await;
     assert_eq!(next.status, 200, "{}", next.text());
-    assert!(left(&next) < 1000, "the prompt was sent");
+    assert!((300..800).contains(&left(&next)), "{}", left(&next));
 }
 
 #[tokio::test]
@@ -250,6 +252,41 @@ async fn completions_and_embeddings_count_too() {
         assert_eq!(send(&gateway, "acme", path, &body).await.status, 200);
         refused(&send(&gateway, "acme", path, &body).await, LIMIT);
     }
+}
+
+#[tokio::test]
+async fn a_whole_answer_without_a_count_takes_what_it_says() {
+    let mut answer = completion(&"seven years of records ".repeat(300));
+    answer["usage"] = Value::Null;
+    let upstream = Server::new().then(Reply::json(answer));
+    let gateway = relaying(&upstream, "tokens_per_minute = 1000").await;
+
+    let first = ask(&gateway, "acme", &question(json!({}))).await;
+
+    assert_eq!((first.status, left(&first)), (200, 0));
+}
+
+#[tokio::test]
+async fn passages_are_held_for_as_soon_as_they_are_found() {
+    let gate = Gate::new();
+    let lighton = FakeLightOn::new().finds([result(&"seven years of records ".repeat(200))]);
+    let upstream = Server::new().then(costly(10).head_after(&gate));
+    let settings = crate::key("acme", "tokens_per_minute = 1000");
+    let gateway = Gateway::start(&lighton, &upstream, &settings).await;
+    let off = question(json!({"rag": {"mode": "off"}}));
+
+    let body = question(json!({}));
+    let first = ask(&gateway, "acme", &body);
+    let second = async {
+        upstream.received(1).await;
+        let refused = ask(&gateway, "acme", &off).await;
+        gate.open();
+        refused
+    };
+    let (first, second) = tokio::join!(first, second);
+
+    assert_eq!(first.status, 200);
+    refused(&second, LIMIT);
 }
 
 #[tokio::test]
