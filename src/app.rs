@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::KeyRing,
+    access::{self, KeyRing, Limiter},
     config::{Config, FilesTarget, SearchBackend, SearchCache, Timeouts, WorkspaceId},
     rag::{Pipeline, links::Signer, tool::KeptTurns},
     retrieval::{
@@ -40,6 +40,8 @@ pub struct App {
     pub config: Config,
     /// Who may ask.
     pub keys: KeyRing,
+    /// How much each may ask.
+    pub limiter: Limiter,
     /// Which model lives where.
     pub catalog: Arc<Catalog>,
     /// Answers requests.
@@ -70,6 +72,9 @@ pub enum BuildError {
     /// The HTTP client cannot be set up.
     #[error("the HTTP client cannot be set up")]
     Http(#[source] reqwest::Error),
+    /// Limits cannot be shared.
+    #[error(transparent)]
+    Shared(access::Unusable),
     /// The system gives no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(getrandom::Error),
@@ -82,7 +87,7 @@ impl App {
     }
 
     /// Builds the parts for another configuration of the same process. What the change does not touch stays as it is, with what it holds:
-    /// kept passages and turns, connections, lists of models, the local index, places, the secret of links, and every count.
+    /// kept passages and turns, connections, lists of models, the local index, places, what keys used of their limits, the secret of links, and every count.
     pub fn rebuild(&self, config: Config) -> Result<Self, BuildError> {
         Self::assemble(config, Some(self))
     }
@@ -108,12 +113,16 @@ impl App {
             signer: signer.clone(),
             kept: before.map_or_else(KeptTurns::default, |before| before.pipeline.kept.clone()),
         };
+        let shared = config.limits.shared.as_ref();
+        let counted = before.map(|before| &before.limiter);
+        let limiter = Limiter::new(&config.keys, shared, counted).map_err(BuildError::Shared)?;
         let places = match before {
             Some(before) if places(&before.config) == places(&config) => Arc::clone(&before.places),
             Some(_) | None => Arc::new(Semaphore::new(places(&config))),
         };
         Ok(Self {
-            keys: KeyRing::new(&config.keys),
+            keys: KeyRing::new(&config.keys, &limiter),
+            limiter,
             catalog,
             pipeline: Arc::new(pipeline),
             documents: Arc::clone(&search.documents),

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::Scope;
+use super::{KeyLimits, Limiter, Scope};
 use crate::config::{AllowOverrides, Key, RagLayer};
 
 /// Who is asking.
@@ -21,6 +21,8 @@ pub struct Principal {
     pub upstreams: Option<Vec<String>>,
     /// Which `rag` keys its requests may carry; `None`: the gateway's own setting.
     pub allow_overrides: Option<AllowOverrides>,
+    /// How much it may ask; `None`: as much as it likes.
+    pub limits: Option<Arc<KeyLimits>>,
     /// Its own settings.
     pub rag: RagLayer,
 }
@@ -34,8 +36,8 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// The ring of `keys`; without any, everybody may ask for everything.
-    pub fn new(keys: &[Key]) -> Self {
+    /// The ring of `keys`, whose limits `limiter` has; without any key, everybody may ask for everything.
+    pub fn new(keys: &[Key], limiter: &Limiter) -> Self {
         let mut ring = HashMap::new();
         for key in keys {
             let principal = Arc::new(Principal {
@@ -44,6 +46,7 @@ impl KeyRing {
                 models: key.models.clone(),
                 upstreams: key.upstreams.clone(),
                 allow_overrides: key.allow_overrides.clone(),
+                limits: limiter.of(&key.name),
                 rag: key.rag.clone(),
             });
             ring.extend(
@@ -59,6 +62,7 @@ impl KeyRing {
                 models: None,
                 upstreams: None,
                 allow_overrides: None,
+                limits: None,
                 rag: RagLayer::default(),
             })
         });
@@ -81,7 +85,7 @@ impl KeyRing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::KeyScope;
+    use crate::config::{KeyLimits, KeyScope};
 
     fn key(name: &str, secrets: &[&str]) -> Key {
         Key {
@@ -94,13 +98,17 @@ mod tests {
             models: None,
             upstreams: None,
             allow_overrides: None,
+            limits: KeyLimits::default(),
             rag: RagLayer::default(),
         }
     }
 
     #[test]
     fn a_key_is_known_by_each_of_its_digests() {
-        let ring = KeyRing::new(&[key("acme", &["old", "new"]), key("other", &["x"])]);
+        let ring = KeyRing::new(
+            &[key("acme", &["old", "new"]), key("other", &["x"])],
+            &Limiter::default(),
+        );
         assert_eq!(ring.find("old").unwrap().name, "acme");
         assert_eq!(ring.find("new").unwrap().name, "acme");
         assert_eq!(ring.find("x").unwrap().name, "other");
@@ -110,6 +118,7 @@ mod tests {
 
     #[test]
     fn without_keys_everybody_may_ask() {
-        assert_eq!(KeyRing::new(&[]).anyone().unwrap().scope, Scope::Every);
+        let ring = KeyRing::new(&[], &Limiter::default());
+        assert_eq!(ring.anyone().unwrap().scope, Scope::Every);
     }
 }

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 
 use super::{Check, Failure, load, terminal};
 use crate::{
+    access::Reach,
     app::App,
     config::{Config, Environment, Purpose, SearchBackend},
     retrieval::documents::Page,
@@ -96,9 +97,17 @@ async fn online(config: Config) -> Result<(), Failure> {
             began.elapsed(),
         )
     }));
-    let (search, upstreams) = tokio::join!(search, upstreams);
+    let shared = async {
+        let began = Instant::now();
+        let told = match app.limiter.probe().await? {
+            Reach::Up => Ok("counts".to_owned()),
+            Reach::Away => Err("the server does not answer, or not as Redis does".to_owned()),
+        };
+        Some(("limits.shared".to_owned(), told, began.elapsed()))
+    };
+    let (search, upstreams, shared) = tokio::join!(search, upstreams, shared);
     let mut failed = 0;
-    for (name, outcome, took) in std::iter::once(search).chain(upstreams) {
+    for (name, outcome, took) in std::iter::once(search).chain(upstreams).chain(shared) {
         failed += usize::from(outcome.is_err());
         terminal::data(&finding(&name, &outcome, took))?;
     }

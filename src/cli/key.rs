@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        access::KeyRing,
+        access::{KeyRing, Limiter},
         config::{Config, Environment, KeyScope, WorkspaceId},
     };
 
@@ -66,7 +66,11 @@ mod tests {
 
             assert_eq!(config.keys[0].name, name);
             assert_eq!(config.keys[0].scope, scope);
-            assert!(KeyRing::new(&config.keys).find("gw_secret").is_some());
+            assert!(
+                KeyRing::new(&config.keys, &Limiter::default())
+                    .find("gw_secret")
+                    .is_some()
+            );
         }
     }
 }

@@ -110,6 +110,16 @@ words! {
 }
 
 words! {
+    /// What happens to limits of keys while the server that counts for several gateways is away.
+    OnSharedError {
+        /// Each gateway counts for itself.
+        Local = "local",
+        /// Requests of limited keys are refused.
+        Refuse = "refuse",
+    }
+}
+
+words! {
     /// What happens when search finds nothing.
     OnNoResults {
         /// The model is told so and answers.

@@ -15,6 +15,7 @@ use super::{
     given::{Given, unknown_word},
     problem::Fault,
     section::Section,
+    shared,
     values::{
         address, duration, duration_or_none, flag, fraction, list, name, number, optional_text,
         size, text, word, workspace,
@@ -244,6 +245,7 @@ pub(super) fn limits(mut section: Section<'_>) -> Limits {
         concurrent_requests: section
             .read("concurrent_requests", number(1..=1_000_000))
             .unwrap_or(10_000),
+        shared: shared::shared(section.section("shared")),
     };
     section.finish();
     limits

@@ -5,14 +5,14 @@ use std::collections::{BTreeSet, HashMap};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Environment, Key, KeyScope, Rag,
+    Environment, Key, KeyLimits, KeyScope, Rag,
     document::Value,
     file::{allow_overrides, check_rewriting, rag},
     given::Given,
     models::Names,
     problem::{Fault, Problem},
     section::Section,
-    values::{self, some, text, workspace},
+    values::{self, number, some, text, workspace},
 };
 
 /// Reads `[[keys]]`, and makes one more of `GROUNDWIRE_KEY`; `base` is `[rag]`.
@@ -50,6 +50,7 @@ pub(super) fn keys(
             some(values::name, "leave it out for every upstream"),
         );
         let allow_overrides = section.read("allow_overrides", allow_overrides);
+        let limits = limits(&mut section);
         let rag = rag(section.section("rag"));
         report_unknown(&section, "models", models.as_deref(), |name| {
             names.check_nameable(name)
@@ -91,6 +92,7 @@ pub(super) fn keys(
                 models,
                 upstreams,
                 allow_overrides,
+                limits,
                 rag,
             });
         }
@@ -124,8 +126,19 @@ fn from_variable(env: &Environment, owners: &HashMap<[u8; 32], String>) -> Optio
         models: None,
         upstreams: None,
         allow_overrides: None,
+        limits: KeyLimits::default(),
         rag: super::RagLayer::default(),
     })
+}
+
+fn limits(section: &mut Section<'_>) -> KeyLimits {
+    let count = || number(1..=1_000_000_000);
+    KeyLimits {
+        requests_per_minute: section.read("requests_per_minute", count()),
+        searches_per_minute: section.read("searches_per_minute", count()),
+        tokens_per_minute: section.read("tokens_per_minute", count()),
+        concurrent_requests: section.read("concurrent_requests", number(1..=1_000_000)),
+    }
 }
 
 fn required<T>(

@@ -18,6 +18,7 @@ mod reading;
 mod reference;
 mod resolve;
 mod section;
+mod shared;
 mod units;
 mod upstreams;
 mod values;
@@ -30,7 +31,7 @@ use url::Url;
 pub use self::{
     choices::{
         FilesTarget, HeartbeatKind, InjectAs, LogFormat, Mode, OnNoResults, OnSearchError,
-        QueryFrom, Quirk, RelevanceScoring, SearchMode, SkipRule, Sources,
+        OnSharedError, QueryFrom, Quirk, RelevanceScoring, SearchMode, SkipRule, Sources,
     },
     environment::Environment,
     presets::{PRESETS, Preset, QUIRKS},
@@ -197,6 +198,19 @@ pub struct Limits {
     pub event_bytes: usize,
     /// Requests under way at once; beyond it 503.
     pub concurrent_requests: usize,
+    /// Where the limits of keys are counted for several gateways; unset: each counts for itself.
+    pub shared: Option<SharedLimits>,
+}
+
+/// Where the limits of keys are counted for several gateways.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedLimits {
+    /// The address of a Redis or Valkey server; it may hold a password.
+    pub redis_url: Secret,
+    /// How long a request waits for the server.
+    pub timeout: Duration,
+    /// What happens while the server is away.
+    pub on_error: OnSharedError,
 }
 
 /// Deadlines, each for one named wait.
@@ -313,8 +327,23 @@ pub struct Key {
     pub upstreams: Option<Vec<String>>,
     /// Which `rag` keys its requests may carry; unset: the top-level setting.
     pub allow_overrides: Option<AllowOverrides>,
+    /// How much it may ask.
+    pub limits: KeyLimits,
     /// Its own settings.
     pub rag: RagLayer,
+}
+
+/// How much a key may ask; what is unset has no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// Requests of any kind, a minute.
+    pub requests_per_minute: Option<u32>,
+    /// Searches, a minute.
+    pub searches_per_minute: Option<u32>,
+    /// Tokens of prompts and answers, a minute.
+    pub tokens_per_minute: Option<u32>,
+    /// Requests under way at once, in one process.
+    pub concurrent_requests: Option<u32>,
 }
 
 /// The workspaces a key may see.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     error::{self, ApiError, Told},
     extract::{json_body, own_address},
-    middleware::access_log::Notes,
+    middleware::{access_log::Notes, rate_limit},
     stream::{Frameless, StreamBody},
     stream_headers,
 };
@@ -50,7 +50,8 @@ pub(super) async fn create(
         endpoint: Endpoint::Chat,
         arrived,
     };
-    let job = job(&app, &principal, &head, asked).await?;
+    let mut job = job(&app, &principal, &head, asked).await?;
+    rate_limit::hold_tokens(&app, &principal, &mut job).await?;
     answer(&app, job, arrived, &notes).await
 }
 
@@ -107,6 +108,7 @@ pub(super) async fn job(
         authorization,
         base,
         until: asked.arrived + app.config.timeouts.total,
+        limits: principal.limits.clone(),
         progress: Arc::default(),
     })
 }

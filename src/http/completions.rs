@@ -9,7 +9,7 @@ use super::{
     chat::{self, Asked},
     error::ApiError,
     extract::json_body,
-    middleware::access_log::Notes,
+    middleware::{access_log::Notes, rate_limit},
 };
 use crate::{
     access::Principal,
@@ -36,10 +36,11 @@ pub(super) async fn create(
         endpoint: Endpoint::Completions(Box::new(completion)),
         arrived,
     };
-    let job = chat::job(&app, &principal, &head, asked).await?;
+    let mut job = chat::job(&app, &principal, &head, asked).await?;
     if job.mode() == Mode::Tool {
         let message = "mode `tool` needs tool calls, which completions do not have; set `rag.mode` to `inject` or `off`, or use `POST /v1/chat/completions`";
         return Err(ApiError::bad_request("invalid_value", message).param("rag.mode"));
     }
+    rate_limit::hold_tokens(&app, &principal, &mut job).await?;
     chat::answer(&app, job, arrived, &notes).await
 }

@@ -10,9 +10,18 @@ use axum::{
 use http::{HeaderValue, header};
 use tokio::time::Instant;
 
-use super::{chat, error::ApiError, extract::json_body, middleware::access_log::Notes};
+use super::{
+    chat,
+    error::ApiError,
+    extract::json_body,
+    middleware::{access_log::Notes, rate_limit},
+};
 use crate::{
-    access::Principal, app::App, config::Mode, openai::EmbeddingRequest, rag::delivery::Forward,
+    access::Principal,
+    app::App,
+    config::Mode,
+    openai::EmbeddingRequest,
+    rag::{delivery::Forward, estimate},
     upstream::headers,
 };
 
@@ -36,6 +45,9 @@ pub(super) async fn create(
     let authorization = chat::client_authorization(&app, upstream, &head.headers)?;
     let tally = Arc::default();
     notes.count_in(&tally);
+    // The answer is vectors: there is nothing to count but the input.
+    let input = || estimate::input(&request);
+    rate_limit::hold(&app, &principal, &tally, Some(0), input).await?;
     let forward = Forward {
         request,
         resolved,

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tracing::{error, info, warn};
 
 use crate::{
+    access::{Kind, Refused},
     openai::{ErrorBody, chat::Invalid},
     rag::{self, settings::NotAllowed},
     retrieval, upstream,
@@ -66,9 +67,8 @@ impl ApiError {
     /// Says when another request may succeed.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        self.headers
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        let seconds = HeaderValue::from(whole_seconds(wait));
+        self.headers.insert(header::RETRY_AFTER, seconds);
         self
     }
 
@@ -125,6 +125,16 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "permission_error", code, message)
     }
 
+    /// A limit of the caller's key is used up.
+    fn limited(message: String) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limit_error",
+            "rate_limit_exceeded",
+            message,
+        )
+    }
+
     /// The process ends before the answer does.
     pub fn shutting_down() -> Self {
         let message = "the gateway is shutting down; ask again, another instance will answer";
@@ -154,6 +164,12 @@ impl ApiError {
     fn upstream(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         Self::new(status, "upstream_error", code, message)
     }
+}
+
+/// A wait as `Retry-After` takes it (RFC 9110, 10.2.3): rounded up, so that who comes back then is not too early, and never none.
+fn whole_seconds(wait: Duration) -> u64 {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    seconds.max(1)
 }
 
 impl IntoResponse for ApiError {
@@ -230,6 +246,7 @@ impl From<rag::Error> for ApiError {
     fn from(error: rag::Error) -> Self {
         match error {
             rag::Error::Search(error) => error.into(),
+            rag::Error::Limited(refused) => refused.into(),
             rag::Error::Upstream(error) => error.into(),
             rag::Error::Exhausted(error) => Self::from(error).no_retry(),
             rag::Error::NoAnswer { .. } => Self::upstream(
@@ -238,6 +255,39 @@ impl From<rag::Error> for ApiError {
                 "the model kept calling tools or said nothing when it was asked to answer; ask in other words, or use another model",
             )
             .no_retry(),
+        }
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::UsedUp { kind, limit, wait } => {
+                let has = match kind {
+                    Kind::Requests => format!(
+                        "your key may make {limit} requests a minute (`requests_per_minute`), and they are used up"
+                    ),
+                    Kind::Searches => format!(
+                        "your key may make {limit} searches a minute (`searches_per_minute`), and they are used up"
+                    ),
+                    Kind::Tokens => format!(
+                        "your key may use {limit} tokens a minute (`tokens_per_minute`), and what is left of them is too little for this request"
+                    ),
+                };
+                let seconds = whole_seconds(wait);
+                Self::limited(format!("{has}; come back in {seconds} s")).retry_after(wait)
+            }
+            Refused::Crowded { limit } => Self::limited(format!(
+                "your key may have {limit} requests under way at once (`concurrent_requests`), and as many are; come back when one of them has ended"
+            ))
+            .retry_after(Duration::from_secs(1)),
+            Refused::Away => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded_error",
+                "overloaded",
+                "the limits of your key cannot be counted at the moment; try again in a moment",
+            )
+            .retry_after(Duration::from_secs(1)),
         }
     }
 }

@@ -12,8 +12,9 @@ use tokio::time::Instant;
 
 use super::Parts;
 use crate::{
+    access::Reach,
     app::App,
-    config::SearchBackend,
+    config::{OnSharedError, SearchBackend},
     openai::Json,
     retrieval::documents::Page,
     upstream::{Upstream, health::Condition},
@@ -102,7 +103,17 @@ async fn probe(app: &App, body: &mut Map<String, Value>) -> bool {
         .map(|(name, _, state)| (name, state))
         .collect();
     body.insert("upstreams".to_owned(), Value::Object(upstreams));
-    healthy
+    let Some(shared) = app.limiter.probe().await else {
+        return healthy;
+    };
+    body.insert(
+        "shared_limits".to_owned(),
+        json!({"state": state(shared == Reach::Up)}),
+    );
+    // Away, it stops the gateway only where the operator wants that.
+    let settings = app.config.limits.shared.as_ref();
+    let refuses = settings.is_some_and(|settings| settings.on_error == OnSharedError::Refuse);
+    healthy && (shared == Reach::Up || !refuses)
 }
 
 /// What the requests so far say of an upstream.

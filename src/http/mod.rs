@@ -24,7 +24,7 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
     handler::Handler,
-    middleware::from_fn_with_state,
+    middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -66,6 +66,8 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/vector_stores/{id}/search", post(vector_stores::search))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        // Inside the key's check: it holds a request to the limits of that key.
+        .layer(from_fn(middleware::rate_limit::limit))
         .layer(from_fn_with_state(
             Arc::clone(&parts),
             middleware::auth::authenticate,

@@ -1,8 +1,10 @@
 //! `GET /sources/{file_id}`: the file behind a citation, for a key whose scope holds it or a link that was signed.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
-    extract::{Path, Query, State},
+    extract::{Extension, Path, Query, State},
     response::Response,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -12,7 +14,7 @@ use serde::Deserialize;
 use super::{
     Parts,
     error::{self, ApiError, Told},
-    middleware::auth::principal,
+    middleware::{access_log::Notes, auth::principal, rate_limit},
 };
 use crate::{
     app::App,
@@ -34,6 +36,7 @@ pub(super) async fn open(
     State(parts): State<Parts>,
     Path(id): Path<String>,
     signature: Result<Query<Signature>, axum::extract::rejection::QueryRejection>,
+    Extension(notes): Extension<Arc<Notes>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let app = parts.load_full();
@@ -49,7 +52,7 @@ pub(super) async fn open(
             .is_some_and(|(expires, signature)| app.signer.opens(id, expires, &signature))
     });
     if !signed {
-        within_scope(&app, id, &headers).await?;
+        within_scope(&app, id, &headers, &notes).await?;
     }
     let content = app
         .documents
@@ -72,7 +75,12 @@ pub(super) async fn open(
     ))
 }
 
-async fn within_scope(app: &App, id: i64, headers: &HeaderMap) -> Result<(), ApiError> {
+async fn within_scope(
+    app: &App,
+    id: i64,
+    headers: &HeaderMap,
+    notes: &Notes,
+) -> Result<(), ApiError> {
     let principal = principal(app, headers).map_err(|error| {
         if headers.contains_key(header::AUTHORIZATION) || headers.contains_key("api-key") {
             return error;
@@ -81,6 +89,9 @@ async fn within_scope(app: &App, id: i64, headers: &HeaderMap) -> Result<(), Api
             "this link is not signed or has expired; ask again for a new one, or send a key",
         )
     })?;
+    if let Some(limits) = &principal.limits {
+        rate_limit::admit(app, limits, notes).await?;
+    }
     let file = app
         .documents
         .file(id)

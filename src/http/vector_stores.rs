@@ -18,6 +18,7 @@ use super::{
     error::{self, ApiError, Told},
     extract::json_body,
     json,
+    middleware::rate_limit,
     paging::{Order, Paging, number},
     wrong_method,
 };
@@ -128,7 +129,13 @@ pub(super) async fn search(
             Rewriting::Unwanted
         },
         until: arrived + app.config.timeouts.total,
+        tally: Arc::default(),
     };
+    rate_limit::use_searches(&app, &principal, lookup.queries.len()).await?;
+    if lookup.rewriting == Rewriting::Allowed {
+        // Rewording takes few tokens, which are counted; a key that has none left must wait.
+        rate_limit::hold(&app, &principal, &lookup.tally, Some(0), || 0).await?;
+    }
     let found = match app.pipeline.look_up(&lookup).await {
         Ok(found) => found,
         Err(rag::Error::Search(error)) => return Err(failed(error)),

@@ -129,6 +129,11 @@ impl ChatRequest {
         self.object.set(key, value);
     }
 
+    /// Asks for the usage chunk of a stream; `include_usage` still says what the client wants.
+    pub fn ask_for_usage(&mut self) {
+        request::ask_for_usage(&mut self.object);
+    }
+
     /// Takes one field out, where it is.
     pub fn remove(&mut self, key: &str) -> Option<Json> {
         self.object.remove(key)

@@ -58,6 +58,14 @@ pub(super) fn flag(object: &Object, key: &'static str) -> Result<bool, Invalid> 
     }
 }
 
+/// Asks for the usage chunk in `stream_options`, whose other fields stay.
+pub(super) fn ask_for_usage(object: &mut Object) {
+    let own = object.value("stream_options");
+    let mut options = own.and_then(Object::parse).unwrap_or_else(Object::empty);
+    options.set("include_usage", Json::of(&true));
+    object.set("stream_options", options.to_json());
+}
+
 /// Whether `stream_options` asks for the usage chunk.
 pub(super) fn include_usage(object: &Object) -> Result<bool, Invalid> {
     #[derive(Deserialize)]

@@ -38,13 +38,17 @@ impl Endpoint {
         }
     }
 
+    /// Whether the prompt is text.
+    pub(super) fn is_readable(&self) -> bool {
+        !matches!(self, Self::Completions(request) if request.prompt == Prompt::Tokens)
+    }
+
     /// Whether the prompt can be grounded; if not, the report says why.
     pub(super) fn can_be_grounded(&self, report: &mut Report) -> bool {
-        let tokens = matches!(self, Self::Completions(request) if request.prompt == Prompt::Tokens);
-        if tokens {
+        if !self.is_readable() {
             report.warnings.push(TOKENS.to_owned());
         }
-        !tokens
+        self.is_readable()
     }
 
     /// The tokens that the longest prompt of a list takes beyond the first, which the conversation counts.

@@ -109,12 +109,14 @@ impl Pipeline {
         let mut call = delivery.call(route, body(route));
         route.upstream.budget.called();
         loop {
+            delivery.tally.asks();
             let outcome = send(&self.client, &call).await;
             route.upstream.note(&outcome, &self.retry);
             let error = match outcome {
                 Ok(answer) => return Ok((answer, route)),
                 Err(error) => error,
             };
+            delivery.tally.unanswered();
             delivery.tally.failed(&error);
             let next = attempts.after(&error, &route.upstream);
             if attempts.was_refused() {

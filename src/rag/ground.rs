@@ -14,6 +14,7 @@ use super::{
     passages::{Bounds, Style},
     prompt, query,
     report::Report,
+    tally::Tally,
 };
 use crate::{
     config::{Mode, OnNoResults, OnSearchError, QueryFrom},
@@ -216,7 +217,8 @@ impl Pipeline {
                 .filter(|_| Arc::ptr_eq(upstream, &job.resolved.route.upstream)),
             until: job.until,
         };
-        self.reword(name, &job.request.messages, call).await
+        let tally = &job.progress.tally;
+        self.reword(name, &job.request.messages, tally, call).await
     }
 
     /// The last question of `messages` in the words of the model called `name`; `None` where that fails.
@@ -224,6 +226,7 @@ impl Pipeline {
         &self,
         name: &str,
         messages: &[Message],
+        tally: &Tally,
         call: impl FnOnce(&Arc<Upstream>, Bytes) -> Call,
     ) -> Option<String> {
         let resolved = self.catalog.resolve(name, Allowed::default()).await.ok()?;
@@ -241,6 +244,7 @@ impl Pipeline {
                 return None;
             }
         };
+        tally.used_beside(&answer);
         let choices = answer.value("choices")?.items()?;
         let message = choices
             .first()

@@ -12,15 +12,16 @@ use tokio::time::Instant;
 use super::{
     completion::{self, Endpoint},
     delivery::Delivery,
+    estimate,
     passages::Style,
+    query,
     settings::RagOptions,
     skip,
     tally::Tally,
-    tokens,
 };
 use crate::{
-    access::Scope,
-    config::{Citations, Mode, Rag},
+    access::{KeyLimits, Kind, Refused, Scope},
+    config::{Citations, Mode, QueryFrom, Rag},
     openai::{ChatRequest, Identity, Json, chat::ToolChoice, chunk::Family},
     retrieval::{Asker, SearchQuery},
     upstream::{Resolved, Route},
@@ -54,6 +55,8 @@ pub struct Job {
     pub base: String,
     /// When the request must be over.
     pub until: Instant,
+    /// How much the caller's key may search; `None`: as much as it likes.
+    pub limits: Option<Arc<KeyLimits>>,
     /// What the edge and the answer tell each other.
     pub progress: Arc<Progress>,
 }
@@ -119,22 +122,47 @@ impl Job {
         let answer = limit
             .unwrap_or(ANSWER_RESERVE)
             .max(self.resolved.route.min_completion_tokens);
-        let conversation: u32 = self
-            .request
-            .messages
-            .iter()
-            .map(|message| tokens::estimate(&message.text()).saturating_add(8))
-            .sum();
-        let tools = self.request.object().value("tools").map_or(0, |tools| {
-            u32::try_from(tools.bytes().len() / 3).unwrap_or(u32::MAX)
-        });
+        let conversation = estimate::conversation(self);
         let left = window
             .saturating_sub(answer)
-            .saturating_sub(conversation)
+            .saturating_sub(u32::try_from(conversation).unwrap_or(u32::MAX))
             .saturating_sub(self.endpoint.longest_beyond_first())
-            .saturating_sub(tools)
             .saturating_sub(100);
         self.settings.passage_tokens.min(left)
+    }
+
+    /// Uses one of the searches that the caller's key may make, where the request is searched for before the model is asked.
+    pub(super) async fn may_search(&self) -> Result<(), Refused> {
+        let Some(limits) = self.limits.as_ref().filter(|_| self.is_searched_for()) else {
+            return Ok(());
+        };
+        self.use_search(limits).await
+    }
+
+    /// Uses one of the searches of `limits`; notes where none is left.
+    pub(super) async fn use_search(&self, limits: &KeyLimits) -> Result<(), Refused> {
+        let now = std::time::Instant::now();
+        let taken = limits.take(Kind::Searches, 1, now).await;
+        taken
+            .map(drop)
+            .inspect_err(|refused| self.progress.tally.limited(refused.word()))
+    }
+
+    fn is_searched_for(&self) -> bool {
+        let messages = &self.request.messages;
+        let has_query = || match self.settings.query_from {
+            QueryFrom::LastUser | QueryFrom::Rewrite => query::last_user(messages).is_some(),
+            QueryFrom::Conversation => query::conversation(messages).is_some(),
+        };
+        self.endpoint.is_readable() && (self.options.query.is_some() || has_query())
+    }
+
+    /// Asks upstreams for a stream's count of tokens, whether the client did or not.
+    pub fn ask_for_usage(&mut self) {
+        self.request.ask_for_usage();
+        if let Endpoint::Completions(request) = &mut self.endpoint {
+            request.ask_for_usage();
+        }
     }
 
     /// The names of the token limits that are below what the route's answers need.

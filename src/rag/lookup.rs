@@ -7,7 +7,7 @@ use http::HeaderMap;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::{Error, Pipeline, filters::Narrowing};
+use super::{Error, Pipeline, filters::Narrowing, tally::Tally};
 use crate::{
     config::{Rag, WorkspaceId},
     openai::Message,
@@ -36,6 +36,8 @@ pub struct Lookup {
     pub rewriting: Rewriting,
     /// When the whole must be over.
     pub until: Instant,
+    /// What it takes beside the searches.
+    pub tally: Arc<Tally>,
 }
 
 /// Whether a model may reword a query.
@@ -128,7 +130,7 @@ impl Pipeline {
                 authorization: None,
                 until: lookup.until,
             };
-            let reworded = self.reword(model, &messages, call).await;
+            let reworded = self.reword(model, &messages, &lookup.tally, call).await;
             reworded.unwrap_or_else(|| text.clone())
         });
         futures_util::future::join_all(rewriting).await

@@ -8,11 +8,13 @@ pub mod citations;
 pub mod completion;
 pub mod defuse;
 pub mod delivery;
+pub mod estimate;
 pub mod filters;
 mod ground;
 mod job;
 pub mod links;
 pub mod lookup;
+mod metered;
 pub mod passages;
 pub mod prompt;
 pub mod query;
@@ -41,6 +43,7 @@ use self::{
     stream::{Grounding, Outgoing, Relay},
 };
 use crate::{
+    access::Refused,
     config::{self, Mode},
     openai::{Identity, Json, chunk::Family},
     retrieval::{self, Retriever},
@@ -97,6 +100,9 @@ pub enum Error {
     /// Search failed.
     #[error(transparent)]
     Search(#[from] retrieval::Error),
+    /// A limit of the caller's key is used up.
+    #[error(transparent)]
+    Limited(#[from] Refused),
     /// The upstream failed.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
@@ -121,8 +127,12 @@ impl Pipeline {
             Mode::Off => self.relay(&job, &mut None).await,
             Mode::Tool if job.request.stream => tool::stream(self, job).await,
             Mode::Tool => tool::whole(self, job).await,
-            Mode::Inject if job.request.stream && job.options.events => Ok(self.narrate(job)),
+            Mode::Inject if job.request.stream && job.options.events => {
+                job.may_search().await?;
+                Ok(self.narrate(job))
+            }
             Mode::Inject => {
+                job.may_search().await?;
                 let grounded = self.ground(&mut job).await?;
                 self.relay_grounded(&mut job, grounded).await
             }

@@ -140,9 +140,11 @@ impl Outgoing {
     }
 
     fn data(&mut self, event: Event, data: &Bytes) -> Result<Option<Bytes>, Error> {
-        // With retrieval off only a finish and a failure matter, and most events hold neither word.
+        // With retrieval off and tokens unlimited, only a finish and a failure matter, and most events hold neither word.
+        let is_metered = self.progress.tally.is_metered();
         if self.grounding.is_none()
             && self.renamed == Some(false)
+            && !is_metered
             && event.is_whole()
             && !may_matter(data)
         {
@@ -158,17 +160,17 @@ impl Outgoing {
         if chunk.is_error() {
             return Err(self.failure(data));
         }
+        self.progress.tally.relayed(&chunk);
         if let Some(usage) = chunk.usage {
             self.progress.tally.used(usage.get());
         }
         let choices = chunk.choices.as_deref().unwrap_or_default();
-        if self.grounding.is_some()
-            && !self.include_usage
-            && choices.is_empty()
-            && chunk.usage.is_some()
-        {
+        let unasked = chunk.usage.is_some() && !self.include_usage;
+        if unasked && choices.is_empty() && (self.grounding.is_some() || is_metered) {
             return Ok(None);
         }
+        // The gateway asked for it: some servers count on the chunk with the finish.
+        let counted = unasked && is_metered;
         let renamed = self.rename(&chunk);
         let ended = self.watch(choices);
         let first = !choices.is_empty()
@@ -177,7 +179,7 @@ impl Outgoing {
                 .as_ref()
                 .is_some_and(|grounding| !grounding.told);
         let closes = self.grounding.is_some() && !ended.is_empty();
-        if !renamed && !first && !closes {
+        if !renamed && !first && !closes && !counted {
             return Ok(event.relayed());
         }
         let Ok(mut object) = Object::read(data.clone()) else {
@@ -185,6 +187,9 @@ impl Outgoing {
         };
         if renamed {
             self.put_identity(&mut object);
+        }
+        if counted {
+            object.remove("usage");
         }
         if first || closes {
             self.put_rag(&mut object, first, &ended);

@@ -1,4 +1,7 @@
 //! What answering one request took: counted while it is answered, told once, at its ending, by the log and the metrics.
+//!
+//! Where the tokens of the caller's key are limited, it also holds what was reserved for the request, and settles it by the same count: at the
+//! ending, or when it is dropped because the client left.
 
 use std::{
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
@@ -7,9 +10,14 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{passages::Selection, report::Timings};
+use super::{
+    metered::{Metered, texts_of},
+    passages::Selection,
+    report::Timings,
+};
 use crate::{
-    openai::Object,
+    access::Reservation,
+    openai::{Object, chunk::Chunk},
     retrieval::{self, Found},
     upstream,
 };
@@ -20,6 +28,8 @@ pub struct Tally {
     counts: Mutex<Counts>,
     /// When the first event of a stream went to the client.
     pub first_event: OnceLock<Instant>,
+    /// What is held of a limit of tokens; nothing where there is none.
+    reservation: OnceLock<Reservation>,
 }
 
 /// What was counted.
@@ -51,6 +61,10 @@ pub struct Counts {
     pub fallbacks: Vec<String>,
     /// What upstreams did wrong: which, and a word for it.
     pub failures: Vec<(String, &'static str)>,
+    /// Limits of the key that were used up on the way, each by a word.
+    pub limited: Vec<&'static str>,
+    /// What is settled where no upstream's count is there.
+    metered: Metered,
 }
 
 /// What upstreams count (`usage`).
@@ -58,6 +72,16 @@ pub struct Counts {
 struct Usage {
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
+    total_tokens: Option<u64>,
+}
+
+impl Usage {
+    /// All of them. Embeddings have no completion, and some servers tell only the sum.
+    fn total(&self) -> Option<u64> {
+        let parts = [self.prompt_tokens, self.completion_tokens];
+        let sum = parts.into_iter().flatten().reduce(u64::saturating_add);
+        sum.max(self.total_tokens)
+    }
 }
 
 impl Tally {
@@ -82,6 +106,10 @@ impl Tally {
         let mut counts = self.lock();
         counts.passages = selection.sources.len();
         counts.passage_tokens = selection.tokens;
+        let more = counts.metered.given(selection.tokens);
+        if let Some(reservation) = self.reservation.get() {
+            reservation.raise(more, Instant::now());
+        }
         let sources = selection.sources.iter();
         counts.sources = sources
             .map(|source| {
@@ -104,6 +132,9 @@ impl Tally {
             let mut counts = self.lock();
             counts.prompt_tokens = usage.prompt_tokens.or(counts.prompt_tokens);
             counts.completion_tokens = usage.completion_tokens.or(counts.completion_tokens);
+            if let Some(told) = usage.total() {
+                counts.metered.told(told);
+            }
         }
     }
 
@@ -113,6 +144,65 @@ impl Tally {
             && let Ok(usage) = std::str::from_utf8(usage.bytes())
         {
             self.used(usage);
+        }
+        self.relayed_whole(answer);
+    }
+
+    /// Holds `reservation` for a request whose prompt is about `prompt` tokens, until the tally is settled.
+    pub fn hold(&self, reservation: Reservation, prompt: u64) {
+        if self.reservation.set(reservation).is_ok() {
+            self.lock().metered = Metered::new(prompt);
+        }
+    }
+
+    /// Whether the tokens of this request are limited.
+    pub fn is_metered(&self) -> bool {
+        self.reservation.get().is_some()
+    }
+
+    /// Notes that an upstream is asked: from here on it may count.
+    pub fn asks(&self) {
+        self.lock().metered.asks();
+    }
+
+    /// Notes that the upstream that was asked last refused or failed, and so counts nothing.
+    pub fn unanswered(&self) {
+        self.lock().metered.unanswered();
+    }
+
+    /// Estimates what a chunk says, where tokens are limited and its stream may end without a count.
+    pub fn relayed(&self, chunk: &Chunk<'_>) {
+        if self.is_metered() {
+            self.lock().metered.relayed(chunk);
+        }
+    }
+
+    /// Estimates what a whole answer says, where tokens are limited and it has no count.
+    pub fn relayed_whole(&self, answer: &Object) {
+        let has_count = answer.value("usage").is_some_and(|usage| !usage.is_null());
+        if self.is_metered() && !has_count {
+            let mut counts = self.lock();
+            texts_of(answer).for_each(|text| counts.metered.says(&text));
+        }
+    }
+
+    /// Counts the tokens of a call beside the answer's own, such as one that words the query.
+    pub fn used_beside(&self, answer: &Object) {
+        let usage: Option<Usage> = answer.read_value("usage");
+        let told = usage.and_then(|usage| usage.total());
+        self.lock().metered.beside(told.unwrap_or_default());
+    }
+
+    /// Notes that a limit of the key was used up on the way.
+    pub fn limited(&self, limit: &'static str) {
+        self.lock().limited.push(limit);
+    }
+
+    /// Puts what the request took in the place of what was held for it; once, whoever says so first.
+    pub fn settle(&self) {
+        if let Some(reservation) = self.reservation.get() {
+            let spent = self.lock().metered.spent();
+            reservation.settle(spent, Instant::now());
         }
     }
 
@@ -144,5 +234,12 @@ impl Tally {
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Tally {
+    /// Whoever answers may be dropped at any moment, with everything it was about to do.
+    fn drop(&mut self) {
+        self.settle();
     }
 }

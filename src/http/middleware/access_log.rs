@@ -20,6 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, info, info_span};
 
 use crate::{
+    access::{Place, Standing},
     app::App,
     http::{Parts, error::ApiError, is_event_stream},
     rag::tally::{Counts, Tally},
@@ -35,6 +36,10 @@ pub(in crate::http) struct Notes {
     fields: Mutex<Fields>,
     /// What the answer takes, once there is somebody to count it.
     tally: OnceLock<Arc<Tally>>,
+    /// The request's place among those of its key, held until the answer has ended.
+    place: OnceLock<Place>,
+    /// How the key stood with its requests when this one was counted.
+    requests: OnceLock<Standing>,
     /// How a stream ended, where the body knows better than its bytes do.
     pub(in crate::http) ending: Arc<OnceLock<Ending>>,
 }
@@ -64,6 +69,28 @@ impl Notes {
     /// Where it is counted what the answer takes.
     pub(in crate::http) fn count_in(&self, tally: &Arc<Tally>) {
         let _ = self.tally.set(Arc::clone(tally));
+    }
+
+    /// What the limits of the key gave the request.
+    pub(in crate::http) fn admit(&self, place: Option<Place>, requests: Option<Standing>) {
+        if let Some(place) = place {
+            let _ = self.place.set(place);
+        }
+        if let Some(requests) = requests {
+            let _ = self.requests.set(requests);
+        }
+    }
+
+    /// How the key stands with its requests, where they are limited and this one was counted.
+    pub(in crate::http) fn requests_left(&self) -> Option<Standing> {
+        self.requests.get().copied()
+    }
+
+    /// Settles what the answer took, as far as it is known.
+    pub(in crate::http) fn settle(&self) {
+        if let Some(tally) = self.tally.get() {
+            tally.settle();
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Fields> {
@@ -193,6 +220,7 @@ impl Line {
     fn write(self, seen: Ending) {
         let ending = self.notes.ending.get().copied().unwrap_or(seen);
         let mut fields = self.notes.lock().clone();
+        self.notes.settle();
         let tally = self.notes.tally.get();
         let mut counts = tally.map(|tally| tally.counts()).unwrap_or_default();
         if let Some(upstream) = counts.upstream.take() {
@@ -269,6 +297,7 @@ impl Line {
             refused_retries: &counts.refused_retries,
             fallbacks: &counts.fallbacks,
             failures: &counts.failures,
+            limited: &counts.limited,
         });
     }
 }

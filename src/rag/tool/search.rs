@@ -31,6 +31,12 @@ const ALREADY: &str = "Already searched: the results for these words are above."
 /// What it is told when it may search no more.
 const NO_MORE: &str = "No more searches are possible. Answer with what was found.";
 
+/// What it is told when the caller's key may search no more this minute.
+const LIMITED: &str = "The limit of searches is used up. Answer with what was found.";
+
+/// What the caller is told of that.
+const LIMITED_WARNING: &str = "the searches a minute of your key (`searches_per_minute`) were used up, so the model could not search as often as it wanted";
+
 /// What it is told when what it found does not fit.
 const NO_ROOM: &str = "There is no room for more passages. Answer with those above.";
 
@@ -79,6 +85,32 @@ impl Session {
             id: call.id.clone(),
             action,
         }
+    }
+
+    /// Holds planned searches to the limit of the caller's key. One beyond it is answered to the model: the request got this far, and what was
+    /// found may be enough.
+    pub(super) async fn within_limit(&mut self, mut planned: Vec<Planned>) -> Vec<Planned> {
+        let Some(limits) = self.job.limits.clone() else {
+            return planned;
+        };
+        for planned in &mut planned {
+            let Action::Search(arguments) = &planned.action else {
+                continue;
+            };
+            if self.job.use_search(&limits).await.is_ok() {
+                continue;
+            }
+            // It was not made: neither told as made, nor known when the model asks for the same words again.
+            self.report.searches = self.report.searches.saturating_sub(1);
+            self.report
+                .queries
+                .retain(|query| *query != arguments.query);
+            let words = same_words(&arguments.query);
+            self.asked.retain(|asked| *asked != words);
+            planned.action = Action::Say(LIMITED.to_owned());
+            self.warn_once(LIMITED_WARNING.to_owned());
+        }
+        planned
     }
 
     /// Runs what was planned and adds the turn to the hidden ones; its searches run at the same time.

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     config::Mode,
-    openai::{Json, Message, Object, chat::ToolChoice},
+    openai::{Json, Message, chat::ToolChoice},
     rag::{
         Error, Job, Pipeline,
         links::Links,
@@ -154,7 +154,8 @@ impl Session {
         self.put_tools();
         self.put_messages();
         if self.job.request.stream {
-            self.ask_for_usage();
+            // The usage of all turns is summed, whether the client asked for it or not: each turn's must be told.
+            self.job.ask_for_usage();
         }
     }
 
@@ -209,15 +210,6 @@ impl Session {
         format!(
             "Search results:\n{context}\n\nAnswer now, from these results; do not call any tool."
         )
-    }
-
-    /// The usage of all turns is summed, whether the client asked for it or not: each turn's must be told.
-    fn ask_for_usage(&mut self) {
-        let request = &mut self.job.request;
-        let own = request.object().value("stream_options");
-        let mut options = own.and_then(Object::parse).unwrap_or_else(Object::empty);
-        options.set("include_usage", Json::of(&true));
-        request.set("stream_options", options.to_json());
     }
 
     /// Keeps to the model that answered: the next turn goes on with its calls, by its ids.

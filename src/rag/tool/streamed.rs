@@ -73,6 +73,7 @@ fn pieces(mut session: Session, told: Arc<Mutex<Meta>>) -> Pieces {
                     return;
                 }
             };
+            let planned = session.within_limit(planned).await;
             let tells = session.job.options.events;
             for event in planned.iter().filter(|_| tells).filter_map(Planned::event) {
                 yield event_chunk(Family::Chat, &voice.identity(), &event);

@@ -34,6 +34,7 @@ pub(in crate::rag) async fn answer(pipeline: Arc<Pipeline>, job: Job) -> Result<
         session.stay_with(&route);
         session.timings.upstream =
             Some(session.timings.upstream.unwrap_or_default() + head.latency);
+        session.job.progress.tally.relayed_whole(&body);
         let (choice, message) = first_choice(&body);
         let heard = Heard::of(&message);
         spoken.add(&message, &heard, &choice);
@@ -47,10 +48,12 @@ pub(in crate::rag) async fn answer(pipeline: Arc<Pipeline>, job: Job) -> Result<
         let clients = match session.conclude(turn)? {
             Step::Again => continue,
             Step::Answer(turn, planned) => {
+                let planned = session.within_limit(planned).await;
                 session.run(turn, planned).await?;
                 continue;
             }
             Step::Client(turn, planned, clients) => {
+                let planned = session.within_limit(planned).await;
                 session.run(turn, planned).await?;
                 session.keep(&clients);
                 clients

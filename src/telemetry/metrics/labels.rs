@@ -43,6 +43,8 @@ pub struct Report<'a> {
     pub fallbacks: &'a [String],
     /// What upstreams did wrong: which, and a word for it.
     pub failures: &'a [(String, &'static str)],
+    /// Limits of the key that were used up while it was answered, each by a word.
+    pub limited: &'a [&'static str],
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,3 +96,13 @@ pub(super) struct Failure {
     pub(super) upstream: String,
     pub(super) kind: &'static str,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Limited {
+    pub(super) key: String,
+    pub(super) limit: &'static str,
+}
+
+/// The labels of a number that is told only where it means something.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Nothing {}

@@ -27,7 +27,7 @@ use prometheus_client::{
 
 pub use self::labels::Report;
 use self::{
-    labels::{Ended, Failure, Outcome, Request, Road, Tokens, Upstream},
+    labels::{Ended, Failure, Limited, Nothing, Outcome, Request, Road, Tokens, Upstream},
     text::plain,
 };
 
@@ -59,6 +59,8 @@ pub struct Metrics {
     fallbacks: Family<Upstream, Counter>,
     failures: Family<Failure, Counter>,
     sheds: Counter,
+    limited: Family<Limited, Counter>,
+    shared_limits_up: Family<Nothing, Gauge>,
     reloads: Family<Outcome, Counter>,
     /// Streams whose body is being sent.
     pub open_streams: Gauge,
@@ -86,6 +88,8 @@ impl Default for Metrics {
             fallbacks: Family::default(),
             failures: Family::default(),
             sheds: Counter::default(),
+            limited: Family::default(),
+            shared_limits_up: Family::default(),
             reloads: Family::default(),
             open_streams: Gauge::<i64, AtomicI64>::default(),
             in_flight: Gauge::default(),
@@ -168,6 +172,16 @@ impl Metrics {
             "Requests refused because too many were under way",
             self.sheds.clone(),
         );
+        registry.register(
+            "limited",
+            "Requests and searches refused by a limit of their key",
+            self.limited.clone(),
+        );
+        registry.register(
+            "shared_limits_up",
+            "Whether the server answers that counts limits for several gateways",
+            self.shared_limits_up.clone(),
+        );
         registry.register("reloads", "Configurations read again", self.reloads.clone());
         registry.register(
             "open_streams",
@@ -229,6 +243,9 @@ impl Metrics {
             }
         }
         self.count_calls(report);
+        for limit in report.limited {
+            self.limited(report.key, limit);
+        }
         let ended = Ended {
             endpoint: road.endpoint.clone(),
             upstream: road.upstream.clone(),
@@ -250,6 +267,20 @@ impl Metrics {
     /// Counts a request that was refused because too many were under way.
     pub fn shed(&self) {
         self.sheds.inc();
+    }
+
+    /// Counts what a limit of the key called `key` refused.
+    pub fn limited(&self, key: &str, limit: &'static str) {
+        let key = key.to_owned();
+        self.limited.get_or_create(&Limited { key, limit }).inc();
+    }
+
+    /// Notes whether the server of shared limits answers, as 1 or 0; `None` where there is none.
+    pub fn tell_shared_limits(&self, up: Option<i64>) {
+        self.shared_limits_up.clear();
+        if let Some(up) = up {
+            self.shared_limits_up.get_or_create(&Nothing {}).set(up);
+        }
     }
 
     /// Counts a configuration that was read again; `outcome` is `taken` or `refused`.

@@ -81,6 +81,8 @@ fn every_number_stands_in_the_documentation_and_no_other() {
         ..Report::default()
     });
     metrics.reloaded("taken");
+    metrics.limited("acme", "requests");
+    metrics.tell_shared_limits(Some(1));
 
     let text = metrics.text(0, [("gpu", true)].into_iter());
 

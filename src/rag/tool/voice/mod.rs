@@ -133,6 +133,7 @@ impl Voice {
         if chunk.is_error() {
             return Err(self.failure(data));
         }
+        self.progress.tally.relayed(&chunk);
         let counts = chunk.usage.filter(|usage| usage.get() != "null");
         if let Some(usage) = counts {
             self.turn.usage = serde_json::from_str(usage.get()).ok();
