@@ -4,6 +4,6 @@ mod keyring;
 mod scope;
 
 pub use self::{
-    keyring::{KeyRing, Principal},
+    keyring::{KeyRing, Principal, Refused},
     scope::{Empty, Outside, Scope},
 };

@@ -77,7 +77,8 @@ async fn online(config: Config) -> Result<(), Failure> {
         .map_err(|error| Failure::Running(error.to_string()))?;
     let search = async {
         let began = Instant::now();
-        let outcome = app.documents.workspaces(Page { number: 1, size: 1 }).await;
+        let documents = &app.probed_search().documents;
+        let outcome = documents.workspaces(Page { number: 1, size: 1 }).await;
         let told = outcome
             .map(|listed| format!("{} workspaces", listed.total))
             .map_err(|error| error.to_string());

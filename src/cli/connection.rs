@@ -26,11 +26,12 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
+
+use crate::http::Transport;
 
 /// How long a client may take to send the head of a request, the first one counted from its connection: slow ones must not hold a place.
 const HEAD: Duration = Duration::from_secs(30);
@@ -42,12 +43,16 @@ const REST: Duration = Duration::from_secs(120);
 const LAST_REST: Duration = Duration::from_millis(500);
 
 /// Serves one connection until it ends; after `closing` it takes no further request and does not rest.
-pub(super) async fn serve(
+pub(super) async fn serve<S>(
     server: Arc<auto::Builder<TokioExecutor>>,
-    socket: TcpStream,
+    socket: S,
+    transport: Transport,
     router: Router,
     closing: CancellationToken,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let life = Arc::new(Life::default());
     let heard = Heard {
         socket,
@@ -55,6 +60,7 @@ pub(super) async fn serve(
     };
     let service = Counted {
         router,
+        transport,
         life: Arc::clone(&life),
     };
     let connection = server.serve_connection(TokioIo::new(heard), service);
@@ -170,6 +176,7 @@ impl Drop for UnderWay {
 #[derive(Debug, Clone)]
 struct Counted {
     router: Router,
+    transport: Transport,
     life: Arc<Life>,
 }
 
@@ -178,11 +185,12 @@ impl Service<Request<Incoming>> for Counted {
     type Error = std::convert::Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let under_way = UnderWay::new(&self.life);
         if request.version() == Version::HTTP_2 {
             self.life.is_multiplexed.store(true, Ordering::Release);
         }
+        request.extensions_mut().insert(self.transport);
         // A router is ready at all times.
         let answering = self.router.clone().call(request);
         Box::pin(async move {
@@ -222,12 +230,12 @@ impl http_body::Body for Counting {
 }
 
 /// A socket that notes when something comes in.
-struct Heard {
-    socket: TcpStream,
+struct Heard<S> {
+    socket: S,
     life: Arc<Life>,
 }
 
-impl AsyncRead for Heard {
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -242,7 +250,7 @@ impl AsyncRead for Heard {
     }
 }
 
-impl AsyncWrite for Heard {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -10,9 +10,11 @@ use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use super::{
+    Error,
     completion::{self, Endpoint},
     delivery::Delivery,
     passages::Style,
+    reach::Reach,
     settings::RagOptions,
     skip,
     tally::Tally,
@@ -22,7 +24,7 @@ use crate::{
     access::Scope,
     config::{Citations, Mode, Rag},
     openai::{ChatRequest, Identity, Json, chat::ToolChoice, chunk::Family},
-    retrieval::SearchQuery,
+    retrieval::{self, SearchQuery},
     upstream::{Resolved, Route},
 };
 
@@ -44,6 +46,8 @@ pub struct Job {
     pub tenant: String,
     /// The workspaces it may see.
     pub scope: Scope,
+    /// What its key for search reaches.
+    pub reach: Arc<Reach>,
     /// Where the model is.
     pub resolved: Resolved,
     /// What of the client's headers goes along.
@@ -87,6 +91,21 @@ impl Job {
             Mode::Off
         } else {
             self.settings.mode
+        }
+    }
+
+    /// Holds the files that the request names to its scope: LightOn takes no workspaces beside files, so that it would search in any.
+    pub(super) async fn check_files(&self) -> Result<(), Error> {
+        let outside = self.reach.outside(&self.scope, &self.options.file_id);
+        let files = tokio::time::timeout_at(self.until, outside)
+            .await
+            .map_err(|_| retrieval::Error::Timeout {
+                after: self.until.elapsed(),
+            })??;
+        if files.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Files { files })
         }
     }
 

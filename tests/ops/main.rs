@@ -1,4 +1,4 @@
-//! What operators live with: the cache, metrics, reload, drain, retries under an outage, limits.
+//! What operators live with: the cache, metrics, reload, keys, TLS, drain, retries under an outage, limits.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,10 +24,13 @@ mod support {
 
 mod program;
 
+mod admin;
 mod cache;
 mod drain;
+mod keys_file;
 mod metrics;
 mod reload;
+mod tls;
 
 use serde_json::{Value, json};
 

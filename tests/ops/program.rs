@@ -78,7 +78,7 @@ impl Program {
             folder,
             client: reqwest::Client::new(),
         };
-        let log = program.says("listening on http://").await;
+        let log = program.says("listening on http").await;
         let at = log.find("listening on ").unwrap() + "listening on ".len();
         program.gateway = log[at..].split_whitespace().next().unwrap().to_owned();
         program
@@ -96,7 +96,12 @@ impl Program {
 
     /// Host and port.
     pub(crate) fn authority(&self) -> &str {
-        self.gateway.strip_prefix("http://").unwrap()
+        self.gateway.split_once("://").unwrap().1
+    }
+
+    /// The address of `path`.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.gateway)
     }
 
     /// The process.
@@ -155,10 +160,19 @@ impl Program {
 
     /// Sends a chat request.
     pub(crate) async fn chat(&self, body: &Value) -> reqwest::Response {
-        let url = format!("{}/v1/chat/completions", self.gateway);
-        let request = self.client.post(url).body(body.to_string());
-        let request = request.header("content-type", "application/json");
+        self.chat_request(body).send().await.unwrap()
+    }
+
+    /// Sends a chat request with a key.
+    pub(crate) async fn chat_as(&self, key: &str, body: &Value) -> reqwest::Response {
+        let request = self.chat_request(body).bearer_auth(key);
         request.send().await.unwrap()
+    }
+
+    fn chat_request(&self, body: &Value) -> reqwest::RequestBuilder {
+        let request = self.client.post(self.url("/v1/chat/completions"));
+        let request = request.header("content-type", "application/json");
+        request.body(body.to_string())
     }
 }
 

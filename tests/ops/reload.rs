@@ -227,7 +227,12 @@ fn what_a_change_does_not_touch_keeps_what_it_holds() {
         file_id: 512,
         ..Source::default()
     };
-    let link = before.signer.links("http://x").to(&document);
+    let link = before
+        .gateway_search()
+        .reach
+        .signer
+        .links("http://x")
+        .to(&document);
     let signed = link.split(['?', '=', '&', '#']).collect::<Vec<_>>();
     let (expires, signature) = (signed[2].parse().unwrap(), signed[4]);
 
@@ -236,8 +241,12 @@ fn what_a_change_does_not_touch_keeps_what_it_holds() {
     let fewer = format!("limits.concurrent_requests = 7\nlinks.secret = \"s\"\n{two}");
     let fewer = after.rebuild(app(&fewer)).unwrap();
 
-    assert!(after.signer.opens(512, expires, signature));
-    assert!(!fewer.signer.opens(512, expires, signature));
+    let opens = |app: &App| {
+        let signer = &app.gateway_search().reach.signer;
+        signer.opens(512, expires, signature)
+    };
+    assert!(opens(&after));
+    assert!(!opens(&fewer));
     let known = |app: &App, name: &str| {
         let mut upstreams = app.catalog.upstreams().iter();
         Arc::clone(upstreams.find(|upstream| upstream.name() == name).unwrap())
@@ -265,5 +274,8 @@ async fn a_folder_that_did_not_change_is_not_read_again() {
 
     let after = before.rebuild(text("retry.attempts = 1")).unwrap();
 
-    assert!(Arc::ptr_eq(&before.documents, &after.documents));
+    assert!(Arc::ptr_eq(
+        &before.gateway_search().documents,
+        &after.gateway_search().documents
+    ));
 }

@@ -1,4 +1,5 @@
-//! What stands between the socket and a handler, in the order of a request: the log, then the key.
+//! What stands between the socket and a handler, in the order of a request: other origins, the log, the key.
 
 pub(super) mod access_log;
 pub(super) mod auth;
+pub(super) mod cors;
