@@ -14,7 +14,7 @@ pub use self::search::Search;
 use self::search::Searches;
 use crate::{
     access::{KeyRing, Principal},
-    config::{Config, Timeouts, WorkspaceId},
+    config::{Config, Secret, Timeouts, WorkspaceId},
     rag::{Pipeline, links::Signer, tool::KeptTurns},
     telemetry::metrics::Metrics,
     upstream::{Catalog, Client},
@@ -107,7 +107,15 @@ impl App {
 
     /// What the key of `principal` searches with.
     pub fn search(&self, principal: &Principal) -> &Arc<Search> {
-        self.searches.of(principal.search_api_key.as_ref())
+        match &principal.search_api_key {
+            Some(key) => self.search_with(key),
+            None => self.gateway_search(),
+        }
+    }
+
+    /// What a client's own key for search reaches.
+    pub fn search_with(&self, key: &Secret) -> &Arc<Search> {
+        self.searches.own(key)
     }
 
     /// What the gateway's own key searches with.

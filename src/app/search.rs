@@ -91,12 +91,9 @@ impl Searches {
         &self.gateway
     }
 
-    /// That of a client's own key, the gateway's where it has none.
-    pub(super) fn of(&self, own: Option<&Secret>) -> &Arc<Search> {
-        match own {
-            None => &self.gateway,
-            Some(key) => self.own.get(key).unwrap_or(&self.nowhere),
-        }
+    /// That of a client's own key.
+    pub(super) fn own(&self, key: &Secret) -> &Arc<Search> {
+        self.own.get(key).unwrap_or(&self.nowhere)
     }
 
     /// Each of them.

@@ -56,3 +56,37 @@ fn own_address(source: &Source, env: &Environment) -> Option<Base> {
     let reached = SocketAddr::new(ip, listen.port());
     format!("{scheme}://{reached}").parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_says_where_the_gateway_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("groundwire.toml");
+        let off =
+            "rag.mode = \"off\"\nallow_overrides = false\nanonymous = true\n[upstreams.ollama]\n";
+        for (settings, address) in [
+            ("", Some("http://127.0.0.1:8080")),
+            ("listen = \"0.0.0.0:9\"", Some("http://127.0.0.1:9")),
+            ("listen = \"[::]:9\"", Some("http://[::1]:9")),
+            ("listen = \"192.0.2.7:9\"", Some("http://192.0.2.7:9")),
+            (
+                "listen = \"0.0.0.0:9\"\nadmin_listen = \"0.0.0.0:10\"",
+                Some("http://127.0.0.1:10"),
+            ),
+            ("listen = \"nowhere\"", None),
+        ] {
+            std::fs::write(&file, format!("{settings}\n{off}")).unwrap();
+            let source = Source {
+                config: Some(file.clone()),
+            };
+
+            let own = own_address(&source, &Environment::default());
+
+            let own = own.map(|base| base.to_string());
+            assert_eq!(own.as_deref(), address, "{settings}");
+        }
+    }
+}

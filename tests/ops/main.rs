@@ -27,6 +27,7 @@ mod program;
 mod admin;
 mod cache;
 mod drain;
+mod environment;
 mod keys_file;
 mod metrics;
 mod reload;

@@ -49,13 +49,23 @@ impl Program {
         Self::run(folder, &[]).await
     }
 
+    /// Starts it in `folder` with these variables in its environment, on a free port.
+    pub(crate) async fn start_with(folder: TempDir, variables: &[(&str, &str)]) -> Self {
+        Self::run_with(folder, &["--listen", "127.0.0.1:0"], variables).await
+    }
+
     async fn run(folder: TempDir, arguments: &[&str]) -> Self {
+        Self::run_with(folder, arguments, &[]).await
+    }
+
+    async fn run_with(folder: TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_groundwire"));
         command
             .args(["serve", "--config", "groundwire.toml"])
             .args(arguments)
             .current_dir(folder.path())
             .env_clear()
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
