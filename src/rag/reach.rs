@@ -1,6 +1,6 @@
 //! What one key for search reaches: passages, where files live, and the links to them.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use moka::sync::Cache;
@@ -50,13 +50,14 @@ impl Reach {
         }
     }
 
-    /// Tells those of `files` that `scope` does not hold, in the order of `files`: those that live elsewhere, those of whom nobody tells
+    /// Tells those of `files` that `scope` does not hold, each once and in the order of their numbers: those that live elsewhere, those of whom nobody tells
     /// where they live, and those that are not there, which a caller must not be able to tell apart.
     pub async fn outside(&self, scope: &Scope, files: &[i64]) -> Result<Vec<i64>, Error> {
         if matches!(scope, Scope::Every) {
             return Ok(Vec::new());
         }
-        stream::iter(files.iter().copied())
+        let files: BTreeSet<i64> = files.iter().copied().collect();
+        stream::iter(files)
             .map(|file| async move { Ok((file, self.home(file).await?)) })
             .buffered(AT_ONCE)
             .try_filter_map(async |(file, home)| Ok((!scope.holds(home)).then_some(file)))

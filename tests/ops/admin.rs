@@ -7,9 +7,12 @@ use crate::{
 
 const RELAYING: &str = "rag.mode = \"off\"\nallow_overrides = false\n";
 
+/// The digest of `test`.
+const KEY: &str = "[[keys]]\nname = \"test\"\nsha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"\nworkspace_id = \"*\"\n";
+
 fn apart(upstream: &Server) -> String {
     format!(
-        "admin_listen = \"127.0.0.1:0\"\n{RELAYING}[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"k\"\nmodels = [\"m\"]\n",
+        "admin_listen = \"127.0.0.1:0\"\n{RELAYING}[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"k\"\nmodels = [\"m\"]\n{KEY}",
         upstream.url()
     )
 }
@@ -23,7 +26,7 @@ async fn the_numbers_are_apart_and_the_probes_on_both_sides() {
     let admin = admin.split_whitespace().next().unwrap().to_owned();
     let get = async |path: &str| reqwest::get(format!("{admin}{path}")).await.unwrap();
 
-    assert_eq!(program.chat(&question("x")).await.status(), 200);
+    assert_eq!(program.chat_as("test", &question("x")).await.status(), 200);
 
     assert_eq!(program.get("/metrics").await.status(), 404);
     let numbers = get("/metrics").await.text().await.unwrap();

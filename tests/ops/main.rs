@@ -28,6 +28,7 @@ mod admin;
 mod cache;
 mod drain;
 mod environment;
+mod heads;
 mod keys_file;
 mod metrics;
 mod reload;

@@ -181,3 +181,56 @@ async fn the_gateway_needs_no_search_key_where_every_client_has_one() {
 
     assert_eq!(asked_with(&lighton), ["lo-acme"]);
 }
+
+#[tokio::test]
+async fn what_a_model_searches_for_is_asked_with_the_callers_search_key() {
+    let lighton = FakeLightOn::new().finds([passage("a", "Ten years.")]);
+    let call = json!({"id": "c1", "type": "function", "function": {"name": "lighton_search", "arguments": "{\"query\": \"retention\"}"}});
+    let turn = json!({
+        "id": "t", "object": "chat.completion", "created": 1, "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": null, "tool_calls": [call]}, "finish_reason": "tool_calls"}],
+    });
+    let upstream = Server::new().then(Reply::json(turn)).then(says("Ten."));
+    let gateway = Gateway::start(&lighton, &upstream, &keys()).await;
+    let body = question(json!({"rag": {"mode": "tool"}}));
+
+    let answer = Answer::of(gateway.chat(&body).bearer_auth("beta"))
+        .await
+        .json();
+
+    assert_eq!(contents(&answer), "\"Ten years.\"");
+    assert_eq!(asked_with(&lighton), ["lo-beta"]);
+}
+
+#[tokio::test]
+async fn each_search_key_has_a_pace_of_its_own() {
+    let lighton = FakeLightOn::new().always("/api/v3/search", found([]));
+    let upstream = Server::new().always("/v1/chat/completions", says("x"));
+    let slow = keys().replace(
+        CACHED,
+        "[search]\nrequests_per_minute = 1\ntimeout = \"1s\"\n",
+    );
+    let gateway = Gateway::start(&lighton, &upstream, &slow).await;
+
+    for key in ["acme", "beta", "plain"] {
+        ask(&gateway, key).await;
+    }
+    let again = gateway.chat(&question(json!({}))).bearer_auth("acme");
+    let again = Answer::of(again).await;
+
+    again.error(429, "search_error", "search_rate_limited");
+    assert_eq!(asked_with(&lighton), ["lo-acme", "lo-beta", SEARCH_KEY]);
+}
+
+#[tokio::test]
+async fn a_search_key_that_is_refused_is_told_to_nobody() {
+    let refused = crate::support::lighton::refusal(401, "unauthorized", "lo-beta is no key");
+    let lighton = FakeLightOn::new().then(refused);
+    let gateway = Gateway::start(&lighton, &Server::new(), &keys()).await;
+
+    let request = gateway.chat(&question(json!({}))).bearer_auth("beta");
+    let answer = Answer::of(request).await;
+
+    answer.error(502, "search_error", "search_authentication");
+    assert!(!answer.text().contains("lo-"), "{}", answer.text());
+}
