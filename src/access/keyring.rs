@@ -34,7 +34,7 @@ pub struct Principal {
 
 /// Why a key opens nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
+pub enum Denied {
     /// Nobody has it.
     Unknown,
     /// The operator turned it off.
@@ -95,13 +95,13 @@ impl KeyRing {
     }
 
     /// Who asks with the key `presented`, where it opens the gateway at `now`.
-    pub fn admit(&self, presented: &str, now: Timestamp) -> Result<&Arc<Principal>, Refused> {
-        let principal = self.find(presented).ok_or(Refused::Unknown)?;
+    pub fn admit(&self, presented: &str, now: Timestamp) -> Result<&Arc<Principal>, Denied> {
+        let principal = self.find(presented).ok_or(Denied::Unknown)?;
         if principal.disabled {
-            return Err(Refused::Disabled);
+            return Err(Denied::Disabled);
         }
         if principal.expires.is_some_and(|end| end <= now) {
-            return Err(Refused::Expired);
+            return Err(Denied::Expired);
         }
         Ok(principal)
     }
@@ -159,10 +159,10 @@ mod tests {
 
         assert_eq!(ring.admit("old", end - second).unwrap().name, "acme");
         for presented in ["old", "new"] {
-            assert_eq!(ring.admit(presented, end).unwrap_err(), Refused::Expired);
+            assert_eq!(ring.admit(presented, end).unwrap_err(), Denied::Expired);
         }
-        assert_eq!(ring.admit("x", end).unwrap_err(), Refused::Disabled);
-        assert_eq!(ring.admit("y", end).unwrap_err(), Refused::Unknown);
+        assert_eq!(ring.admit("x", end).unwrap_err(), Denied::Disabled);
+        assert_eq!(ring.admit("y", end).unwrap_err(), Denied::Unknown);
     }
 
     #[test]

@@ -4,6 +4,6 @@ mod keyring;
 mod scope;
 
 pub use self::{
-    keyring::{KeyRing, Principal, Refused},
+    keyring::{Denied, KeyRing, Principal},
     scope::{Empty, Outside, Scope},
 };

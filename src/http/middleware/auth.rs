@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::access_log::Notes;
 use crate::{
-    access::{Principal, Refused},
+    access::{Denied, Principal},
     app::App,
     http::{Parts, error::ApiError},
 };
@@ -53,9 +53,9 @@ pub(in crate::http) fn principal(
     let admitted = app.keys.admit(presented, Timestamp::now());
     admitted.cloned().map_err(|refused| {
         ApiError::unauthorized(match refused {
-            Refused::Unknown => "this key is not known here; check it, or ask the operator for one",
-            Refused::Disabled => "this key is disabled; ask the operator to enable it",
-            Refused::Expired => "this key has expired; ask the operator for a new one",
+            Denied::Unknown => "this key is not known here; check it, or ask the operator for one",
+            Denied::Disabled => "this key is disabled; ask the operator to enable it",
+            Denied::Expired => "this key has expired; ask the operator for a new one",
         })
     })
 }
