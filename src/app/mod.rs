@@ -143,6 +143,13 @@ impl App {
         }
     }
 
+    /// Notes that the service reads a new document of `workspace`, which is found only when it is through with it.
+    pub fn documents_coming(&self, workspace: WorkspaceId) {
+        for search in self.searches() {
+            search.documents_coming(workspace);
+        }
+    }
+
     /// How many requests hold a place.
     pub fn in_flight(&self) -> usize {
         places(&self.config).saturating_sub(self.places.available_permits())

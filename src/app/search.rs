@@ -115,6 +115,13 @@ impl Search {
             cache.invalidate(workspace);
         }
     }
+
+    /// Keeps nothing of `workspace` for as long as the service may take to read a new document.
+    pub(super) fn documents_coming(&self, workspace: WorkspaceId) {
+        if let Some(cache) = &self.cache {
+            cache.unsettle(workspace);
+        }
+    }
 }
 
 /// What each of them is built from.

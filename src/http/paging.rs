@@ -110,10 +110,10 @@ pub(super) struct Page<T> {
 }
 
 impl<T: Serialize> Page<T> {
-    /// The answer: OpenAI's list object. The ids of an empty page are `null`, as in OpenAI's own answers.
+    /// The answer: OpenAI's list object. The ids of an empty page are empty, because OpenAI's schema of lists takes no `null` there.
     pub(super) fn respond(&self, id_of: impl Fn(&T) -> &str) -> Response {
-        let first = self.items.first().map(&id_of);
-        let last = self.items.last().map(&id_of);
+        let first = self.items.first().map_or("", &id_of);
+        let last = self.items.last().map_or("", &id_of);
         super::json(&Json::of(&json!({
             "object": "list", "data": self.items, "first_id": first, "last_id": last, "has_more": self.more,
         })))

@@ -192,7 +192,7 @@ impl StreamBody {
         let identity = self
             .progress
             .identity
-            .get_or_init(|| Identity::new(&self.model))
+            .get_or_init(|| Identity::new(self.family, &self.model))
             .clone();
         let chunk = identity.error_chunk(self.family, &answer.body);
         self.last(ending, sse::encode::data(chunk.bytes()))
@@ -212,7 +212,7 @@ impl StreamBody {
                         let identity = self
                             .progress
                             .identity
-                            .get_or_init(|| Identity::new(&self.model));
+                            .get_or_init(|| Identity::new(self.family, &self.model));
                         sse::encode::data(identity.empty_chunk(self.family, None).to_json().bytes())
                     }
                 });

@@ -176,9 +176,13 @@ impl Family {
 
 impl Identity {
     /// An identity of the gateway's own, for a stream whose upstream has not said one.
-    pub fn new(model: &str) -> Self {
+    pub fn new(family: Family, model: &str) -> Self {
+        let prefix = match family {
+            Family::Chat => "chatcmpl",
+            Family::Completion => "cmpl",
+        };
         Self {
-            id: format!("chatcmpl-{}", uuid::Uuid::new_v4().simple()),
+            id: format!("{prefix}-{}", uuid::Uuid::new_v4().simple()),
             created: super::unix_seconds(),
             model: model.to_owned(),
         }

@@ -71,8 +71,16 @@ impl Grounded {
 }
 
 impl Pipeline {
-    /// Searches, and puts what was found into the conversation.
+    /// Finds the query, searches, and puts what was found into the conversation.
     pub(super) async fn ground(&self, job: &mut Job) -> Result<Grounded, Error> {
+        match self.ask_what(job).await {
+            (grounded, Some(query)) => self.search_for(job, grounded, query).await,
+            (grounded, None) => Ok(grounded),
+        }
+    }
+
+    /// What is to be searched for; `None` where nothing is, which the report explains.
+    pub(super) async fn ask_what(&self, job: &Job) -> (Grounded, Option<String>) {
         let mut grounded = Grounded {
             report: Report::new(Mode::Inject, job.settings.sources),
             style: job.cited(),
@@ -81,14 +89,24 @@ impl Pipeline {
             before: None,
         };
         if !job.endpoint.can_be_grounded(&mut grounded.report) {
-            return Ok(grounded);
+            return (grounded, None);
         }
-        let Some(text) = self.query(job, &mut grounded.report).await else {
+        let query = self.query(job, &mut grounded.report).await;
+        if query.is_none() {
             grounded.report.warnings.push(
                 "nothing was searched for: the conversation has no text of a user".to_owned(),
             );
-            return Ok(grounded);
-        };
+        }
+        (grounded, query)
+    }
+
+    /// Searches for `text`, and puts what was found into the conversation.
+    pub(super) async fn search_for(
+        &self,
+        job: &mut Job,
+        mut grounded: Grounded,
+        text: String,
+    ) -> Result<Grounded, Error> {
         let query = search_query(job, text.clone());
         let began = Instant::now();
         let found = job.reach.retriever.search(&query).await;

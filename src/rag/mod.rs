@@ -211,13 +211,15 @@ impl Pipeline {
         job.progress.commit();
         let (family, model) = (job.endpoint.family(), job.request.model.clone());
         let pieces = async_stream::try_stream! {
-            let identity = job.progress.identity.get_or_init(|| Identity::new(&model)).clone();
-            let asked = job.options.query.clone().or_else(|| query::last_user(&job.request.messages)).unwrap_or_default();
-            yield event_chunk(family, &identity, &json!({"type": "search.started", "query": asked}));
-            let grounded = self.ground(&mut job).await?;
-            let results = grounded.report.selection.sources.len() + grounded.report.selection.dropped.len();
-            let duration = grounded.search.unwrap_or_default().as_millis();
-            yield event_chunk(family, &identity, &json!({"type": "search.completed", "results": results, "duration_ms": duration}));
+            let identity = job.progress.identity.get_or_init(|| Identity::new(family, &model)).clone();
+            let (mut grounded, query) = self.ask_what(&job).await;
+            if let Some(query) = query {
+                yield event_chunk(family, &identity, &json!({"type": "search.started", "query": query}));
+                grounded = self.search_for(&mut job, grounded, query).await?;
+                let results = grounded.report.selection.sources.len() + grounded.report.selection.dropped.len();
+                let duration = grounded.search.unwrap_or_default().as_millis();
+                yield event_chunk(family, &identity, &json!({"type": "search.completed", "results": results, "duration_ms": duration}));
+            }
             if let Answer::Stream(_, mut rest) = self.relay_grounded(&mut job, grounded).await? {
                 while let Some(piece) = rest.next().await {
                     yield piece?;

@@ -20,10 +20,11 @@ const REFUSAL: &str = "I could not find anything about this in the documents tha
 
 /// The fixed sentence, as an answer in the form that the client asked for.
 pub(super) fn refuse(job: &Job, grounded: &Grounded, timings: Timings) -> Answer {
+    let family = job.endpoint.family();
     let identity = job
         .progress
         .identity
-        .get_or_init(|| Identity::new(&job.request.model))
+        .get_or_init(|| Identity::new(family, &job.request.model))
         .clone();
     let meta = Meta {
         timings,
@@ -37,7 +38,6 @@ pub(super) fn refuse(job: &Job, grounded: &Grounded, timings: Timings) -> Answer
         answer.set("rag", grounded.report.to_json());
         return Answer::Whole(meta, answer.to_json().bytes().clone());
     }
-    let family = job.endpoint.family();
     let mut first = identity.text_chunk(family, REFUSAL);
     first.set("rag", grounded.report.to_json());
     let last = identity.empty_chunk(family, Some("stop"));

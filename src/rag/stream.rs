@@ -156,14 +156,7 @@ impl Outgoing {
             Err(_) => return Err(self.invalid("an event that is no JSON")),
         };
         if chunk.is_error() {
-            let (status, body) = upstream::error_body::read_under_success(data);
-            return Err(Error::Upstream(upstream::Error::Status {
-                upstream: self.upstream.clone(),
-                status,
-                body: Box::new(body),
-                headers: Box::default(),
-                retry_after: None,
-            }));
+            return Err(self.failure(data));
         }
         if let Some(usage) = chunk.usage {
             self.progress.tally.used(usage.get());
@@ -348,7 +341,7 @@ impl Outgoing {
         let identity = self
             .progress
             .identity
-            .get_or_init(|| Identity::new(&self.model))
+            .get_or_init(|| Identity::new(self.family, &self.model))
             .clone();
         let mut chunk = identity.empty_chunk(self.family, Some(reason));
         let ended = Ended {
@@ -363,18 +356,13 @@ impl Outgoing {
     fn stray(&self, text: &[u8]) -> Error {
         let json = text.strip_prefix(b"error:").unwrap_or(text);
         match serde_json::from_slice::<Value>(json) {
-            Ok(Value::Object(_)) => {
-                let (status, body) = upstream::error_body::read_under_success(json);
-                Error::Upstream(upstream::Error::Status {
-                    upstream: self.upstream.clone(),
-                    status,
-                    body: Box::new(body),
-                    headers: Box::default(),
-                    retry_after: None,
-                })
-            }
+            Ok(Value::Object(_)) => self.failure(json),
             _ => self.invalid("text that is no event"),
         }
+    }
+
+    fn failure(&self, data: &[u8]) -> Error {
+        Error::Upstream(upstream::Error::in_answer(&self.upstream, data))
     }
 
     fn truncated(&self) -> Error {

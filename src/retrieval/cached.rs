@@ -1,7 +1,8 @@
 //! A retriever in front of a retriever: what was found is kept for a while, and equal searches in flight are sent once.
 //!
 //! The key is the whole [`SearchQuery`], so that everything that decides a result decides it here too, the scope first of all. What failed,
-//! what found nothing and what was degraded is not kept: the next search may do better.
+//! what found nothing and what was degraded is not kept: the next search may do better. Nor is anything of a workspace that a new
+//! file was put into a moment ago: it is found only when the service has read it, which nobody tells us.
 //!
 //! A search in flight is a shared future. Whoever waits for it drives it, so one that leaves takes nothing from the others, and when the last
 //! one leaves the search is dropped, down to its socket. `moka`'s own coalescing would begin the search anew when its first caller leaves.
@@ -13,6 +14,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{
@@ -27,6 +29,9 @@ use crate::config::{SearchCache, WorkspaceId};
 /// What one entry may weigh before it counts as several, in bytes: five passages of text are far below, page images far above.
 const ENTRY_BYTES: usize = 64 << 10;
 
+/// How long after a new file nothing of its workspace is kept: most files are read in less.
+const SETTLING: Duration = Duration::from_secs(120);
+
 /// A retriever whose results are kept.
 pub struct Cached<R> {
     inner: Arc<R>,
@@ -39,6 +44,8 @@ struct State {
     flights: Mutex<HashMap<Arc<SearchQuery>, Flight>>,
     /// Rises with each change of documents: what was searched before it is not kept after it.
     changes: AtomicU64,
+    /// The workspaces that got a file a moment ago.
+    settling: Cache<WorkspaceId, ()>,
     /// Numbers the flights, so that one that ends removes itself and no later one.
     begun: AtomicU64,
 }
@@ -62,6 +69,10 @@ impl<R: Retriever> Cached<R> {
             kept,
             flights: Mutex::default(),
             changes: AtomicU64::new(0),
+            settling: Cache::builder()
+                .max_capacity(settings.entries)
+                .time_to_live(SETTLING)
+                .build(),
             begun: AtomicU64::new(0),
         };
         Self {
@@ -84,6 +95,11 @@ impl<R: Retriever> Cached<R> {
                 self.state.kept.invalidate(query.as_ref());
             }
         }
+    }
+
+    /// Keeps nothing of `workspace` for a while, nor of unscoped searches: a document is on its way into it.
+    pub fn unsettle(&self, workspace: WorkspaceId) {
+        self.state.settling.insert(workspace, ());
     }
 
     /// Joins the equal search in flight, or begins one; says which.
@@ -134,6 +150,16 @@ impl<R: Retriever> Retriever for Cached<R> {
 }
 
 impl State {
+    /// Whether no document that `query` may find is on its way into search.
+    fn is_settled(&self, query: &SearchQuery) -> bool {
+        match &query.workspaces {
+            Some(workspaces) => !workspaces
+                .iter()
+                .any(|workspace| self.settling.contains_key(workspace)),
+            None => self.settling.iter().next().is_none(),
+        }
+    }
+
     fn flights(&self) -> MutexGuard<'_, HashMap<Arc<SearchQuery>, Flight>> {
         // Nothing panics while the lock is held.
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
@@ -166,7 +192,7 @@ struct Flying {
 impl Flying {
     async fn search<R: Retriever>(self, inner: Arc<R>) -> Result<Arc<Found>, Arc<Error>> {
         let found = Arc::new(inner.search(&self.query).await.map_err(Arc::new)?);
-        if is_worth_keeping(&found) && self.is_current() {
+        if is_worth_keeping(&found) && self.is_current() && self.state.is_settled(&self.query) {
             let kept = &self.state.kept;
             kept.insert(Arc::clone(&self.query), Arc::clone(&found));
             // A change may have come between the question and the insertion, and have looked for this entry in vain.

@@ -16,6 +16,7 @@ use super::{
         collect, failure, first_event, invalid, read_bounded, send_error, unreachable_upstream,
         whole_answer,
     },
+    spread,
     timed::Timed,
 };
 use crate::{
@@ -106,8 +107,11 @@ impl Client {
                 let body = clock
                     .bound(collect(call, body, first, ANSWER_LIMIT))
                     .await??;
-                whole_answer(call, body)?;
-                return Err(invalid(call, "a whole answer where a stream was asked for"));
+                let answer = whole_answer(call, body)?;
+                return match spread::events(&answer, &call.body) {
+                    Some(events) => Ok((head, events)),
+                    None => Err(invalid(call, "JSON that is no answer, nor a stream")),
+                };
             }
             Some(b'<') if !said_stream => {
                 return Err(invalid(call, "a page of HTML instead of a stream"));

@@ -10,6 +10,7 @@ pub mod headers;
 mod quirks;
 mod reply;
 pub mod retry;
+mod spread;
 mod timed;
 
 use std::{fmt, time::Duration};
@@ -129,6 +130,8 @@ pub enum Error {
         upstream: String,
         /// The status, or for an error under 200 the one that it means.
         status: StatusCode,
+        /// Where it said so.
+        place: Place,
         /// Its own error, in OpenAI's shape.
         body: Box<ErrorBody>,
         /// What of its headers crosses the gateway.
@@ -136,6 +139,15 @@ pub enum Error {
         /// When another request may succeed, where it said so.
         retry_after: Option<Duration>,
     },
+}
+
+/// Where an upstream says that it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the status of its answer.
+    Status,
+    /// In a body or an event under a status of success, whose meaning nobody promises.
+    Answer,
 }
 
 /// How providers say that a conversation is longer than a model's context (OpenAI, vLLM, llama.cpp, TGI, Mistral).
@@ -151,6 +163,19 @@ const OVERFLOW_WORDS: [&str; 8] = [
 ];
 
 impl Error {
+    /// The error that `data` holds, an event or a body of `upstream` under a status of success.
+    pub fn in_answer(upstream: &str, data: &[u8]) -> Self {
+        let (status, body) = error_body::read_under_success(data);
+        Self::Status {
+            upstream: upstream.to_owned(),
+            status,
+            place: Place::Answer,
+            body: Box::new(body),
+            headers: Box::default(),
+            retry_after: None,
+        }
+    }
+
     /// Whether a stream broke off or fell silent: behind a finish that takes nothing from the answer.
     pub fn is_silence(&self) -> bool {
         matches!(

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream::BoxStream};
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Deadline, Error, client::Call, error_body, headers};
+use super::{Deadline, Error, Place, client::Call, error_body, headers};
 use crate::{
     config::{ApiKey, Timeouts},
     openai::{Object, chunk::Chunk},
@@ -65,6 +65,7 @@ pub(super) async fn failure(call: &Call, response: reqwest::Response) -> Error {
     Error::Status {
         upstream: call.upstream.name().to_owned(),
         status,
+        place: Place::Status,
         body: Box::new(body),
         headers: Box::new(crossing),
         retry_after,
@@ -152,22 +153,20 @@ fn error_in_words(call: &Call, text: &[u8]) -> Error {
 
 /// The error that an event or a body under HTTP 200 holds.
 fn error_under_success(call: &Call, body: &[u8]) -> Error {
-    let (status, body) = error_body::read_under_success(body);
-    if status == StatusCode::UNAUTHORIZED
-        && !matches!(call.upstream.settings.api_key, ApiKey::Client)
-    {
-        return Error::Authentication {
-            upstream: call.upstream.name().to_owned(),
+    let error = Error::in_answer(call.upstream.name(), body);
+    let gateways_own = !matches!(call.upstream.settings.api_key, ApiKey::Client);
+    match error {
+        Error::Status {
+            upstream,
+            status: status @ StatusCode::UNAUTHORIZED,
+            body,
+            ..
+        } if gateways_own => Error::Authentication {
+            upstream,
             status,
             message: body.message,
-        };
-    }
-    Error::Status {
-        upstream: call.upstream.name().to_owned(),
-        status,
-        body: Box::new(body),
-        headers: Box::default(),
-        retry_after: None,
+        },
+        error => error,
     }
 }
 

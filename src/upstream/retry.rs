@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::Error;
+use super::{Error, Place};
 use crate::config;
 
 /// The wait before the second call, without jitter; it doubles with each further one.
@@ -108,6 +108,13 @@ fn verdict(error: &Error) -> Verdict {
             ..
         } => Verdict::Final,
         Error::Timeout { .. } | Error::Authentication { .. } => Verdict::Elsewhere,
+        // No number of passages or tries makes the window larger.
+        Error::Status { .. } if error.is_context_overflow() => Verdict::Final,
+        Error::Status {
+            place: Place::Answer,
+            retry_after,
+            ..
+        } => Verdict::Retry(*retry_after),
         Error::Status {
             status,
             retry_after,
@@ -133,6 +140,7 @@ mod tests {
         Error::Status {
             upstream: "u".into(),
             status: StatusCode::from_u16(status).unwrap(),
+            place: Place::Status,
             body: Box::new(ErrorBody {
                 message: String::new(),
                 kind: String::new(),

@@ -257,6 +257,23 @@ async fn a_changed_workspace_forgets_its_searches_and_the_unscoped_ones() {
 }
 
 #[tokio::test]
+async fn of_a_workspace_with_a_new_file_nothing_is_kept_for_a_while() {
+    let lighton = FakeLightOn::new().always("POST /api/v3/search", found([result("x")]));
+    let cached = cached(&lighton);
+
+    cached.unsettle(WorkspaceId(42));
+
+    for (query, keeps) in [
+        (within("retention", &[42, 7]), false),
+        (within("retention", &[43]), true),
+        (SearchQuery::new("retention"), false),
+    ] {
+        cached.search(&query).await.unwrap();
+        assert_eq!(cached.search(&query).await.unwrap().cached, keeps);
+    }
+}
+
+#[tokio::test]
 async fn what_was_searched_before_a_change_is_neither_kept_nor_joined_after_it() {
     let gate = Gate::new();
     let lighton = FakeLightOn::new()

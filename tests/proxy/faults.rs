@@ -120,7 +120,6 @@ async fn a_connection_that_breaks_before_the_first_event_is_an_http_error() {
             Reply::body("text/html", "<html>hello</html>"),
             "upstream_invalid_response",
         ),
-        (says("whole"), "upstream_invalid_response"),
     ] {
         let lighton = FakeLightOn::new();
         let upstream = Server::new().then(reply.clone());

@@ -275,6 +275,39 @@ async fn events_tell_of_the_search_in_chunks_with_a_choice() {
 }
 
 #[tokio::test]
+async fn events_tell_of_the_search_that_is_made_and_of_no_other() {
+    let lighton = FakeLightOn::new().finds([result("Five years.")]);
+    let upstream = Server::new().then(speaks(["Five"])).then(speaks(["Hello"]));
+    let settings = "rag.query_from = \"conversation\"";
+    let gateway = Gateway::start(&lighton, &upstream, settings).await;
+    let started = async |messages: Value| -> Vec<Value> {
+        let body =
+            json!({"model": "m", "stream": true, "messages": messages, "rag": {"events": true}});
+        let chunks = gateway.stream(&body).await.chunks();
+        chunks
+            .iter()
+            .filter(|chunk| chunk["rag"]["event"]["type"] == "search.started")
+            .map(|chunk| chunk["rag"]["event"]["query"].clone())
+            .collect()
+    };
+
+    let told = started(json!([
+        {"role": "user", "content": "Who runs support?"},
+        {"role": "assistant", "content": "The desk in Lyon."},
+        {"role": "user", "content": "And at night?"},
+    ]))
+    .await;
+    assert_eq!(
+        told,
+        ["And at night?\nThe desk in Lyon.\nWho runs support?"]
+    );
+    assert_eq!(lighton.request().json()["query"], told[0]);
+
+    let nothing_to_search_for = started(json!([{"role": "system", "content": "Greet."}])).await;
+    assert_eq!(nothing_to_search_for, Vec::<Value>::new());
+}
+
+#[tokio::test]
 async fn warnings_of_search_reach_the_client() {
     let reply = Reply::json(
         json!({"results": [], "warnings": [{"code": "reranking_unavailable", "reason": "timeout"}]}),

@@ -35,7 +35,7 @@ mod scopes;
 mod settings;
 mod streams;
 
-// The second halves of `grounded`, `auth`, `inject`, `errors`, `faults` and `scopes`.
+// The second halves of `grounded`, `auth`, `inject`, `errors`, `faults`, `scopes` and `streams`.
 mod citations;
 mod client_keys;
 mod file_scopes;
@@ -45,6 +45,7 @@ mod packing;
 mod refusals;
 mod retries;
 mod sources;
+mod unstreamed;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

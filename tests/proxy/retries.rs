@@ -35,6 +35,9 @@ async fn what_may_pass_is_tried_three_times() {
         Reply::status(200),
         Reply::json(json!({"error": {"message": "overloaded"}})),
         Reply::json(json!({"error": "overloaded"})),
+        // Under a status of success nobody promises what the number means.
+        Reply::json(json!({"error": {"message": "bad", "code": 400}})),
+        event(json!({"error": {"message": "bad", "code": 422}})),
         event(json!({"error": {"message": "overloaded", "code": 503}})),
         Reply::stream("text/event-stream").piece(": ping\n\n").cut(),
     ] {

@@ -61,7 +61,8 @@ async fn the_status_is_held_back_until_the_first_event() {
         .piece(": ping\n\n")
         .piece("data: {\"error\":{\"message\":\"no\",\"type\":\"t\",\"code\":422}}\n\n");
     let upstream = Server::new().then(refuses(400, "too long")).then(early);
-    let gateway = Gateway::start(&lighton, &upstream, &format!("{OFF}{QUIET}")).await;
+    let settings = format!("{OFF}{QUIET}\n[retry]\nattempts = 1\n");
+    let gateway = Gateway::start(&lighton, &upstream, &settings).await;
 
     gateway
         .ask(&asked())

@@ -308,3 +308,30 @@ async fn a_changed_file_is_looked_for_again() {
     gateway.delete("/v1/files/7").await.ok();
     assert_eq!(searches().await, 3);
 }
+
+#[tokio::test]
+async fn nothing_is_kept_while_the_service_reads_a_new_file() {
+    let lighton = FakeLightOn::new()
+        .always("/api/v3/search", found([result("Five years.")]))
+        .on("POST /api/v3/files", Reply::json(stored(7, 42, "pending")));
+    let gateway = gateway(&lighton, "").await;
+    let searches = async || {
+        let query = json!({"query": "q"});
+        gateway
+            .post("/v1/vector_stores/42/search", query)
+            .await
+            .ok();
+        let asked = lighton.requests();
+        asked
+            .iter()
+            .filter(|request| request.path.ends_with("/search"))
+            .count()
+    };
+
+    let form = Form::new()
+        .text("workspace_id", "42")
+        .part("file", file("x"));
+    upload(&gateway, form).await.ok();
+
+    assert_eq!((searches().await, searches().await), (1, 2));
+}

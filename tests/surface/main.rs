@@ -30,5 +30,6 @@ mod files;
 mod models;
 mod paradigm;
 mod quirks;
+mod schemas;
 mod uploads;
 mod vector_stores;

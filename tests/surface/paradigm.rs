@@ -68,7 +68,7 @@ async fn an_upload_needs_no_workspace_and_says_one_where_it_is_named() {
         bare,
         json!({
             "id": "1", "object": "file", "bytes": 20032, "created_at": 1_631_533_200, "filename": "f1.pdf",
-            "purpose": "documents", "status": "processed"
+            "purpose": "assistants", "status": "processed"
         })
     );
     let [first, second] = &paradigm.requests()[..] else {

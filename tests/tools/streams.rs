@@ -258,3 +258,42 @@ async fn the_next_turn_stays_with_the_model_that_answered() {
         );
     }
 }
+
+#[tokio::test]
+async fn text_behind_what_only_looked_like_a_call_is_not_held_back() {
+    let (first, second) = (Gate::new(), Gate::new());
+    let text = |text: &str| event(&chunk(json!({"content": text})));
+    let explains = Reply::stream("text/event-stream")
+        .piece(event(&chunk(json!({"role": "assistant", "content": ""}))))
+        .piece(text("A model writes <tool_call>"))
+        .piece(text(" before"))
+        .piece(text(" a call"))
+        .wait(&first)
+        .piece(text(", then `{\"name\": ..}`"))
+        .wait(&second)
+        .piece(text(" and an end."))
+        .piece(event(&ending("stop")))
+        .piece("data: [DONE]\n\n");
+    let lighton = finds_policy();
+    let model = Server::new().then(explains);
+    let edge = Edge::start(&lighton, &model).await;
+
+    let mut response = edge.send(&question(json!({"stream": true}))).await;
+
+    let mut read = until(&mut response, " a call").await;
+    first.open();
+    read += &until(&mut response, "{\\\"name\\\": ..}").await;
+    second.open();
+    read += &until(&mut response, "[DONE]").await;
+    let content: String = read
+        .lines()
+        .filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())
+        .filter_map(|chunk: serde_json::Value| {
+            Some(chunk["choices"][0]["delta"]["content"].as_str()?.to_owned())
+        })
+        .collect();
+    assert_eq!(
+        content,
+        "A model writes <tool_call> before a call, then `{\"name\": ..}` and an end."
+    );
+}

@@ -80,7 +80,7 @@ pub(super) async fn retrieve(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let file = within(&app, &principal, &id).await?;
-    Ok(json(&Json::of(&shown(&app, file))))
+    Ok(json(&Json::of(&shown(file))))
 }
 
 /// The bytes of one file; of Paradigm's, the text that was read from it.
@@ -156,7 +156,7 @@ async fn all(
         };
         let listed = store.list(&filter, page).await.map_err(failed)?;
         let inside = listed.items.into_iter().filter(|file| holds(scope, file));
-        files.extend(inside.map(|file| shown(app, file)));
+        files.extend(inside.map(shown));
         if !listed.more || reaches(&files, paging) {
             break;
         }
@@ -239,7 +239,7 @@ fn plain(id: &str) -> &str {
     id.strip_prefix("file-").unwrap_or(id)
 }
 
-fn shown(app: &App, file: StoredFile) -> FileObject {
+fn shown(file: StoredFile) -> FileObject {
     let state = match file.status {
         FileStatus::Pending => FileState::Uploaded,
         FileStatus::Embedded => FileState::Processed,
@@ -252,9 +252,6 @@ fn shown(app: &App, file: StoredFile) -> FileObject {
         let reason = file.status_detail.filter(|detail| !detail.is_empty());
         object.status_details =
             Some(reason.unwrap_or_else(|| "the service does not say why".to_owned()));
-    }
-    if stores_in_paradigm(app) {
-        "documents".clone_into(&mut object.purpose);
     }
     object
 }

@@ -33,7 +33,10 @@ use crate::{
     },
     openai::Json,
     rag::settings::RagOptions,
-    retrieval::{self, documents::Upload},
+    retrieval::{
+        self,
+        documents::{FileStatus, Upload},
+    },
 };
 
 /// How much of a file is read to see what follows it, in bytes.
@@ -97,11 +100,17 @@ pub(in crate::http) async fn create(
         return Err(refused);
     }
     let file = stored.map_err(not_stored)?;
-    let mut object = shown(&app, file);
+    if file.status == FileStatus::Pending
+        && let Some(workspace) = workspace
+    {
+        app.documents_coming(workspace);
+    }
+    let mut object = shown(file);
     if object.bytes == 0 {
         object.bytes = length.load(Ordering::Relaxed);
     }
-    if let Some(purpose) = fields.purpose.filter(|_| !stores_in_paradigm(&app)) {
+    // Paradigm's own word for it is none of OpenAI's.
+    if let Some(purpose) = fields.purpose.filter(|purpose| purpose != "documents") {
         object.purpose = purpose;
     }
     Ok(json(&Json::of(&object)))

@@ -123,19 +123,16 @@ impl Heard {
             .map(|content| content_text(content).into_owned())
             .unwrap_or_default();
         let mut filter = Filter::default();
-        filter.push(&text);
+        let mut kept = filter.push(&text);
         let rest = filter.finish();
-        if rest.removed == 0 || content.items().is_some() {
+        kept.push_str(&rest.text);
+        if kept == text || content.items().is_some() {
             return Self {
                 content: Some(content.clone()),
                 text: Some(text),
                 calls,
             };
         }
-        let kept = text
-            .get(..text.len() - rest.removed)
-            .unwrap_or_default()
-            .to_owned();
         calls.extend(rest.calls);
         Self {
             content: Some(Json::of(&kept)),

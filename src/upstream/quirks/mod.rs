@@ -9,7 +9,7 @@ mod messages;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::{Error, Upstream};
+use super::{Error, Place, Upstream};
 use crate::{
     config::Quirk,
     openai::{ErrorBody, Json, Message, Object},
@@ -116,6 +116,7 @@ fn too_large(upstream: &Upstream) -> Error {
     Error::Status {
         upstream: upstream.name().to_owned(),
         status: StatusCode::PAYLOAD_TOO_LARGE,
+        place: Place::Status,
         body: Box::new(ErrorBody {
             message: message.to_owned(),
             kind: "invalid_request_error".to_owned(),

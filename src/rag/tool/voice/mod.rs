@@ -20,7 +20,7 @@ use crate::{
     },
     rag::{Error, Progress},
     sse::{self, Event, Payload},
-    upstream::{self, Route, error_body},
+    upstream::{self, Route},
 };
 
 /// What a delta may hold that is either known or says nothing.
@@ -98,7 +98,9 @@ impl Voice {
     /// The identity of the whole stream: the first turn's, or the gateway's where a chunk of its own came first.
     pub(super) fn identity(&self) -> Identity {
         let identity = &self.progress.identity;
-        identity.get_or_init(|| Identity::new(&self.asked)).clone()
+        identity
+            .get_or_init(|| Identity::new(Family::Chat, &self.asked))
+            .clone()
     }
 
     /// What goes out for one event.
@@ -163,9 +165,6 @@ impl Voice {
         let is_string = delta
             .content
             .is_some_and(|content| content.get().starts_with('"'));
-        if is_string || !text.is_empty() {
-            self.turn.content.get_or_insert_default().push_str(&text);
-        }
         let mut says = delta.thinks();
         if text.is_empty() && !says {
             // Ordinary pieces of text are not taken apart: only what is none can hold a call, or something that nobody here knows.
@@ -180,10 +179,14 @@ impl Voice {
             // A list of parts goes out as it is; what was held before it comes first.
             if says || !text.is_empty() {
                 let held = self.turn.filter.release();
+                self.turn.content.get_or_insert_default().push_str(&held);
                 pieces.extend(self.spoken(held));
             }
             text.clone().into_owned()
         };
+        if is_string || !text.is_empty() {
+            self.turn.content.get_or_insert_default().push_str(&out);
+        }
         says |= !out.is_empty();
         self.spoke |= !out.is_empty();
         self.text.push_str(&out);
@@ -318,7 +321,7 @@ impl Voice {
         let rest = filter.finish();
         let mut content = self.turn.content.take();
         if let Some(content) = &mut content {
-            content.truncate(content.len().saturating_sub(rest.removed));
+            content.push_str(&rest.text);
         }
         let mut calls = std::mem::take(&mut self.turn.calls).finish();
         calls.extend(rest.calls);
@@ -365,14 +368,7 @@ impl Voice {
     }
 
     fn failure(&self, data: &[u8]) -> Error {
-        let (status, body) = error_body::read_under_success(data);
-        Error::Upstream(upstream::Error::Status {
-            upstream: self.upstream.clone(),
-            status,
-            body: Box::new(body),
-            headers: Box::default(),
-            retry_after: None,
-        })
+        Error::Upstream(upstream::Error::in_answer(&self.upstream, data))
     }
 
     fn invalid(&self, detail: &str) -> Error {
