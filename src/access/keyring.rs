@@ -2,11 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{KeyLimits, Limiter, Scope};
-use crate::config::{AllowOverrides, Key, RagLayer};
+use crate::config::{AllowOverrides, Key, RagLayer, Secret};
 
 /// Who is asking.
 #[derive(Debug, Clone)]
@@ -15,6 +16,12 @@ pub struct Principal {
     pub name: String,
     /// The workspaces it may see.
     pub scope: Scope,
+    /// From when on it opens nothing.
+    pub expires: Option<Timestamp>,
+    /// Whether it opens nothing for now.
+    pub disabled: bool,
+    /// Its own key for search; `None`: the gateway's.
+    pub search_api_key: Option<Secret>,
     /// The models it may name; `None`: every one.
     pub models: Option<Vec<String>>,
     /// The upstreams it may reach; `None`: every one.
@@ -25,6 +32,17 @@ pub struct Principal {
     pub limits: Option<Arc<KeyLimits>>,
     /// Its own settings.
     pub rag: RagLayer,
+}
+
+/// Why a key opens nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// Nobody has it.
+    Unknown,
+    /// The operator turned it off.
+    Disabled,
+    /// Its time is over.
+    Expired,
 }
 
 /// The keys that open the gateway.
@@ -43,6 +61,9 @@ impl KeyRing {
             let principal = Arc::new(Principal {
                 name: key.name.clone(),
                 scope: Scope::from(&key.scope),
+                expires: key.expires,
+                disabled: key.disabled,
+                search_api_key: key.search_api_key.clone(),
                 models: key.models.clone(),
                 upstreams: key.upstreams.clone(),
                 allow_overrides: key.allow_overrides.clone(),
@@ -59,6 +80,9 @@ impl KeyRing {
             Arc::new(Principal {
                 name: String::new(),
                 scope: Scope::Every,
+                expires: None,
+                disabled: false,
+                search_api_key: None,
                 models: None,
                 upstreams: None,
                 allow_overrides: None,
@@ -74,7 +98,19 @@ impl KeyRing {
         self.anyone.as_ref()
     }
 
-    /// Whose key `presented` is.
+    /// Who asks with the key `presented`, where it opens the gateway at `now`.
+    pub fn admit(&self, presented: &str, now: Timestamp) -> Result<&Arc<Principal>, Denied> {
+        let principal = self.find(presented).ok_or(Denied::Unknown)?;
+        if principal.disabled {
+            return Err(Denied::Disabled);
+        }
+        if principal.expires.is_some_and(|end| end <= now) {
+            return Err(Denied::Expired);
+        }
+        Ok(principal)
+    }
+
+    /// Whose key `presented` is, whether it opens anything or not.
     pub fn find(&self, presented: &str) -> Option<&Arc<Principal>> {
         let digest: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
         let (known, principal) = self.keys.get_key_value(&digest)?;
@@ -94,7 +130,10 @@ mod tests {
                 .iter()
                 .map(|secret| Sha256::digest(secret.as_bytes()).into())
                 .collect(),
+            expires: None,
+            disabled: false,
             scope: KeyScope::Every,
+            search_api_key: None,
             models: None,
             upstreams: None,
             allow_overrides: None,
@@ -114,6 +153,24 @@ mod tests {
         assert_eq!(ring.find("x").unwrap().name, "other");
         assert!(ring.find("").is_none() && ring.find("olds").is_none());
         assert!(ring.anyone().is_none());
+    }
+
+    #[test]
+    fn a_key_opens_until_the_very_moment_of_its_end() {
+        let end: Timestamp = "2027-01-01T00:00:00Z".parse().unwrap();
+        let mut ending = key("acme", &["old", "new"]);
+        ending.expires = Some(end);
+        let mut off = key("other", &["x"]);
+        off.disabled = true;
+        let ring = KeyRing::new(&[ending, off], &Limiter::default());
+        let second = jiff::SignedDuration::from_secs(1);
+
+        assert_eq!(ring.admit("old", end - second).unwrap().name, "acme");
+        for presented in ["old", "new"] {
+            assert_eq!(ring.admit(presented, end).unwrap_err(), Denied::Expired);
+        }
+        assert_eq!(ring.admit("x", end).unwrap_err(), Denied::Disabled);
+        assert_eq!(ring.admit("y", end).unwrap_err(), Denied::Unknown);
     }
 
     #[test]

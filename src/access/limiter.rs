@@ -313,6 +313,9 @@ pub(super) mod tests {
         Key {
             name: name.into(),
             sha256: Vec::new(),
+            expires: None,
+            disabled: false,
+            search_api_key: None,
             scope: KeyScope::Every,
             models: None,
             upstreams: None,

@@ -10,7 +10,7 @@ mod shared;
 
 pub use self::{
     bucket::Standing,
-    keyring::{KeyRing, Principal},
+    keyring::{Denied, KeyRing, Principal},
     limiter::{KeyLimits, Kind, Limiter, Place, Refused},
     reservation::Reservation,
     scope::{Empty, Outside, Scope},

@@ -140,9 +140,11 @@ pub(super) struct NewKey {
 
 #[derive(Debug, Args)]
 pub(super) struct Health {
-    /// The gateway's address [default: $GROUNDWIRE_URL, else http://127.0.0.1:8080]
+    /// The gateway's address [default: $GROUNDWIRE_URL, else what the configuration says, else http://127.0.0.1:8080]
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<Base>,
+    #[command(flatten)]
+    pub(super) source: Source,
 }
 
 /// Takes what the configuration takes as a key's name.

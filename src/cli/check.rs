@@ -1,15 +1,19 @@
 //! `groundwire check`: the configuration, and with `--online` its neighbours, one line a finding.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anstyle::{AnsiColor, Style};
 use futures_util::future::join_all;
+use jiff::Timestamp;
 
 use super::{Check, Failure, load, terminal};
 use crate::{
     access::Reach,
-    app::App,
-    config::{Config, Environment, Purpose, SearchBackend},
+    app::{App, Search},
+    config::{Config, Environment, Key, Purpose, SearchBackend},
     retrieval::documents::Page,
 };
 
@@ -47,8 +51,9 @@ fn summary(config: &Config) -> Vec<String> {
         }
         SearchBackend::Local { documents } => format!("search: the folder {}", documents.display()),
     };
+    let encrypted = if config.tls.is_some() { " (TLS)" } else { "" };
     let mut lines = vec![
-        format!("listen: {}", config.listen),
+        format!("listen: {}{encrypted}", config.listen),
         format!("mode: {}", config.rag.mode.word()),
         search,
     ];
@@ -64,11 +69,28 @@ fn summary(config: &Config) -> Vec<String> {
             .iter()
             .map(|model| format!("model {}: {}/{}", model.name, model.upstream, model.model)),
     );
-    lines.push(match config.keys.len() {
-        0 => "keys: none, nobody is asked for one".to_owned(),
-        count => format!("keys: {count}"),
-    });
+    if let Some(apart) = config.admin_listen {
+        lines.insert(1, format!("admin: {apart}"));
+    }
+    lines.push(keys(&config.keys));
     lines
+}
+
+fn keys(keys: &[Key]) -> String {
+    if keys.is_empty() {
+        return "keys: none, nobody is asked for one".to_owned();
+    }
+    let now = Timestamp::now();
+    let disabled = keys.iter().filter(|key| key.disabled).count();
+    let expired = keys
+        .iter()
+        .filter(|key| key.expires.is_some_and(|end| end <= now));
+    let asides = [(disabled, "disabled"), (expired.count(), "expired")];
+    let asides = asides
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!(", {count} {what}"));
+    format!("keys: {}{}", keys.len(), asides.collect::<String>())
 }
 
 async fn online(config: Config) -> Result<(), Failure> {
@@ -76,14 +98,15 @@ async fn online(config: Config) -> Result<(), Failure> {
     let app = building
         .map_err(|error| Failure::running("the check died", error))?
         .map_err(|error| Failure::Running(error.to_string()))?;
-    let search = async {
+    let searches = join_all(searches(&app).into_iter().map(|(name, search)| async move {
         let began = Instant::now();
-        let outcome = app.documents.workspaces(Page { number: 1, size: 1 }).await;
+        let documents = &search.documents;
+        let outcome = documents.workspaces(Page { number: 1, size: 1 }).await;
         let told = outcome
             .map(|listed| format!("{} workspaces", listed.total))
             .map_err(|error| error.to_string());
-        ("search".to_owned(), told, began.elapsed())
-    };
+        (name, told, began.elapsed())
+    }));
     let catalog = &app.catalog;
     let upstreams = join_all(catalog.upstreams().iter().map(|upstream| async move {
         let began = Instant::now();
@@ -105,9 +128,9 @@ async fn online(config: Config) -> Result<(), Failure> {
         };
         Some(("limits.shared".to_owned(), told, began.elapsed()))
     };
-    let (search, upstreams, shared) = tokio::join!(search, upstreams, shared);
+    let (searches, upstreams, shared) = tokio::join!(searches, upstreams, shared);
     let mut failed = 0;
-    for (name, outcome, took) in std::iter::once(search).chain(upstreams).chain(shared) {
+    for (name, outcome, took) in searches.into_iter().chain(upstreams).chain(shared) {
         failed += usize::from(outcome.is_err());
         terminal::data(&finding(&name, &outcome, took))?;
     }
@@ -118,6 +141,18 @@ async fn online(config: Config) -> Result<(), Failure> {
             "{failed} of the neighbours did not answer"
         )))
     }
+}
+
+/// The gateway's search, unless only clients have keys for it, and that of each key that brings its own.
+fn searches(app: &App) -> Vec<(String, &Arc<Search>)> {
+    let own = app.config.keys.iter().filter_map(|key| {
+        let search = app.search_with(key.search_api_key.as_ref()?);
+        Some((format!("search of key {}", key.name), search))
+    });
+    let gateway = app.gateway_search();
+    let is_asked = Arc::ptr_eq(gateway, app.probed_search());
+    let gateway = is_asked.then(|| ("search".to_owned(), gateway));
+    gateway.into_iter().chain(own).collect()
 }
 
 fn finding(name: &str, outcome: &Result<String, String>, took: Duration) -> String {

@@ -48,7 +48,8 @@ impl Base {
         format!("{self}{path}")
     }
 
-    fn is_loopback(&self) -> bool {
+    /// Whether it is on this very machine.
+    pub(super) fn is_loopback(&self) -> bool {
         match self.0.host() {
             Some(Host::Ipv4(ip)) => ip.is_loopback(),
             Some(Host::Ipv6(ip)) => ip.is_loopback(),

@@ -4,6 +4,7 @@ mod arguments;
 mod ask;
 mod check;
 mod connection;
+mod door;
 mod gateway;
 mod health;
 mod key;
@@ -15,6 +16,7 @@ mod search;
 mod serve;
 mod server;
 mod terminal;
+mod tls;
 mod upload;
 
 use std::{net::SocketAddr, path::Path, process::ExitCode};
@@ -24,7 +26,7 @@ use clap::{Parser, Subcommand};
 
 use self::arguments::{Ask, Check, Health, Models, NewKey, Sandbox, Search, Serve, Source, Upload};
 use crate::{
-    config::{Config, Environment, Loaded, Overrides, Problems, Purpose},
+    config::{Config, Contents, Environment, Loaded, Overrides, Problems, Purpose},
     telemetry,
 };
 
@@ -191,8 +193,20 @@ fn load(
     purpose: Purpose,
     env: &Environment,
 ) -> Result<Loaded, Failure> {
+    load_again(source, listen, purpose, env, &mut Contents::default())
+}
+
+/// Reads the configuration but for the files in `contents`.
+fn load_again(
+    source: &Source,
+    listen: Option<SocketAddr>,
+    purpose: Purpose,
+    env: &Environment,
+    contents: &mut Contents,
+) -> Result<Loaded, Failure> {
     let overrides = Overrides { listen, purpose };
-    Config::load(source.config.as_deref(), env, &overrides).map_err(|problems| {
+    let loaded = Config::load_again(source.config.as_deref(), env, &overrides, contents);
+    loaded.map_err(|problems| {
         // No file, and too little in the environment: likely somebody's first minute.
         let is_first = purpose == Purpose::Serve && !Path::new(problems.source()).exists();
         if is_first {

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{Failure, Sandbox, serve, start_log, terminal};
+use super::{Failure, Sandbox, door, serve, start_log, terminal};
 use crate::{
     config::{Config, Environment},
     sandbox::{self, Options, Services},
@@ -28,7 +28,7 @@ pub(super) async fn run(args: Sandbox, env: &Environment) -> Result<(), Failure>
     bar.finish_and_clear();
     let services = services.map_err(|error| match error {
         sandbox::Error::Listen { listen, source } => {
-            serve::deaf(listen, &source, "--services-listen")
+            door::deaf(listen, &source, "--services-listen")
         }
         sandbox::Error::Library(_) => Failure::Running(Told::of(&error)),
     })?;

@@ -33,7 +33,7 @@ pub(super) async fn run(args: Search, env: &Environment) -> Result<(), Failure> 
     let app = building
         .map_err(|error| Failure::running("the search died", error))?
         .map_err(|error| Failure::Running(error.to_string()))?;
-    let found = app.pipeline.retriever.search(&query).await;
+    let found = app.gateway_search().reach.retriever.search(&query).await;
     let found = found.map_err(|error| Failure::Running(error.to_string()))?;
 
     for warning in &found.warnings {

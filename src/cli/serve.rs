@@ -1,26 +1,37 @@
 //! `groundwire serve`: bind, print the address, serve, drain on a signal.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
+use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::{Failure, Serve, load, reload, server, start_log, terminal};
+use super::{
+    Failure, Serve,
+    door::{Door, Doors},
+    load_again, reload, server, start_log, terminal, tls,
+};
 use crate::{
     app::App,
-    config::{Config, Environment, Purpose},
+    config::{Config, Contents, Environment, Purpose},
     http,
 };
 
 /// Runs the gateway until it is told to stop.
 pub(super) async fn run(args: Serve, env: &Environment) -> Result<(), Failure> {
-    let loaded = load(&args.source, args.listen, Purpose::Serve, env)?;
+    let mut contents = Contents::default();
+    let loaded = load_again(
+        &args.source,
+        args.listen,
+        Purpose::Serve,
+        env,
+        &mut contents,
+    )?;
     let _log = start_log(&loaded.config);
     match &loaded.file {
         Some(file) => terminal::talk(&format!("configuration from {}", file.display())),
         None => terminal::talk("configuration from the environment alone"),
     }
-    let follower = reload::Follower::new(args, env.clone(), &loaded)
+    let follower = reload::Follower::new(args, env.clone(), &loaded.config, contents)
         .map_err(|error| Failure::running("signals cannot be caught", error))?;
     gateway(loaded.config, Some(follower)).await
 }
@@ -30,25 +41,32 @@ pub(super) async fn gateway(
     config: Config,
     follower: Option<reload::Follower>,
 ) -> Result<(), Failure> {
-    let address = config.listen;
+    leave_no_core();
+    let (address, apart) = (config.listen, config.admin_listen);
     let building = tokio::task::spawn_blocking(move || App::build(config)).await;
     let app = building
         .map_err(|error| Failure::running("the start died", error))?
         .map_err(|error| Failure::Running(error.to_string()))?;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| deaf(address, &error, "--listen"))?;
-    let bound = listener
-        .local_addr()
-        .map_err(|error| Failure::running("cannot tell the address", error))?;
     let stop = app.stop.clone();
     let parts = Arc::new(ArcSwap::from_pointee(app));
     let router = http::router(Arc::clone(&parts));
+    let clients = Door::open(address, "--listen", router, tls::acceptor(&parts)?).await?;
+    let operators = match apart {
+        Some(apart) => {
+            let router = http::admin(Arc::clone(&parts));
+            Some(Door::open(apart, "`admin_listen`", router, None).await?)
+        }
+        None => None,
+    };
     // Before the address is told: who reads it may send a signal right away.
     let signals = server::Signals::new()
         .map_err(|error| Failure::running("signals cannot be caught", error))?;
-    terminal::talk(&format!("listening on http://{bound}"));
-    let serving = server::serve(listener, router, Arc::clone(&parts), signals, stop);
+    if let Some(operators) = &operators {
+        terminal::talk(&format!("admin on {}", operators.url()));
+    }
+    terminal::talk(&format!("listening on {}", clients.url()));
+    let doors = Doors { clients, operators };
+    let serving = server::serve(doors, Arc::clone(&parts), signals, stop);
     let following = async {
         match follower {
             Some(follower) => follower.follow(&parts).await,
@@ -61,17 +79,13 @@ pub(super) async fn gateway(
     }
 }
 
-/// Says why nothing listens on `address`, which `option` would change.
-pub(super) fn deaf(address: SocketAddr, error: &io::Error, option: &str) -> Failure {
-    let hint = match error.kind() {
-        io::ErrorKind::AddrInUse => format!(
-            "; another program listens there: stop it, or name another address with {option} (port 0 picks a free one)"
-        ),
-        io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need rights that this user lacks".to_owned()
-        }
-        io::ErrorKind::AddrNotAvailable => "; this machine has no such address".to_owned(),
-        _ => String::new(),
+/// Lets a crash leave no image of the memory behind: every key is in it.
+fn leave_no_core() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
     };
-    Failure::Running(format!("cannot listen on {address}: {error}{hint}"))
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(error = %error, "a crash may leave an image of the memory, with keys in it; set `ulimit -c 0`");
+    }
 }

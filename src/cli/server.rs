@@ -4,20 +4,19 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     server::conn::auto,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     signal::unix::{Signal, SignalKind, signal},
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
-use super::connection;
+use super::door::{Door, Doors};
 use crate::http::Parts;
 
 /// How long accepting pauses when the system has no more file descriptors.
@@ -26,10 +25,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the last words of cut answers may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Serves `router` on `listener` until one of `signals` tells the process to stop, then drains.
+/// Serves what comes in through `doors` until one of `signals` tells the process to stop, then drains.
 pub(super) async fn serve(
-    listener: TcpListener,
-    router: Router,
+    doors: Doors,
     parts: Parts,
     mut signals: Signals,
     stop: CancellationToken,
@@ -42,8 +40,8 @@ pub(super) async fn serve(
     tokio::pin!(drained);
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => connect(&server, socket, peer, router.clone(), &connections, &end),
+            (door, accepted) = doors.accept() => match accepted {
+                Ok((socket, peer)) => connect(&server, door, socket, peer, &connections, &end),
                 Err(error) => {
                     warn!(error = %error, "a connection could not be accepted");
                     sleep(ACCEPT_PAUSE).await;
@@ -65,7 +63,7 @@ pub(super) async fn serve(
             () = &mut drained, if draining => break,
         }
     }
-    drop(listener);
+    drop(doors);
 
     let patience = parts.load().config.timeouts.shutdown;
     info!(
@@ -106,15 +104,15 @@ fn builder() -> auto::Builder<TokioExecutor> {
 
 fn connect(
     server: &Arc<auto::Builder<TokioExecutor>>,
+    door: &Door,
     socket: TcpStream,
     peer: SocketAddr,
-    router: Router,
     connections: &TaskTracker,
     closing: &CancellationToken,
 ) {
     // Small pieces must not wait for the acknowledgement of the one before.
     let _ = socket.set_nodelay(true);
-    let serving = connection::serve(Arc::clone(server), socket, router, closing.clone());
+    let serving = door.serve(Arc::clone(server), socket, closing.clone());
     // A connection lives beside the others; it ends with its client, or at the drain's deadline with the process.
     connections.spawn(async move {
         if let Err(error) = serving.await {

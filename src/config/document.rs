@@ -16,7 +16,9 @@ pub(super) enum Value {
     Bool(bool),
     List(Vec<Value>),
     Table(Table),
-    /// What no setting can be: a date, or an integer beyond 64 bits.
+    /// A date, with or without a time, as it is written.
+    Date(String),
+    /// What no setting can be: an integer beyond 64 bits.
     Unfit(&'static str),
 }
 
@@ -30,6 +32,7 @@ impl Value {
             Self::Bool(_) => "true or false",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
+            Self::Date(_) => "a date",
             Self::Unfit(kind) => kind,
         }
     }
@@ -85,7 +88,7 @@ fn value(parsed: &DeValue<'_>) -> Value {
             .parse()
             .map_or(Value::Unfit("a number too large"), Value::Float),
         DeValue::Boolean(flag) => Value::Bool(*flag),
-        DeValue::Datetime(_) => Value::Unfit("a date"),
+        DeValue::Datetime(date) => Value::Date(date.to_string()),
         DeValue::Array(items) => {
             Value::List(items.iter().map(|item| value(item.get_ref())).collect())
         }
@@ -130,7 +133,7 @@ mod tests {
                 Value::Float(0.5),
                 Value::Bool(true),
                 Value::Unfit("a number too large"),
-                Value::Unfit("a date"),
+                Value::Date("2026-01-01".into()),
                 Value::List(vec![Value::Text("x".into())]),
             ]
         );

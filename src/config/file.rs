@@ -73,7 +73,7 @@ fn search_cache(section: &mut Section<'_>) -> Option<SearchCache> {
     (!ttl.is_zero()).then_some(SearchCache { ttl, entries })
 }
 
-fn search_key(given: &Given) -> Result<Secret, Fault> {
+pub(super) fn search_key(given: &Given) -> Result<Secret, Fault> {
     let secret = secret(given)?;
     if secret.expose() == "client" {
         return Err(Fault::new(

@@ -22,6 +22,7 @@ impl Given {
             Value::Integer(number) => number.to_string(),
             Value::Float(number) => number.to_string(),
             Value::Bool(flag) => flag.to_string(),
+            Value::Date(date) => date.clone(),
             other => return other.kind().to_owned(),
         };
         if self.shown && text.chars().count() <= LONGEST {
@@ -50,6 +51,7 @@ pub(super) fn expand(env: &Environment, value: Value, shown: &mut bool) -> Resul
         Value::Integer(_)
         | Value::Float(_)
         | Value::Bool(_)
+        | Value::Date(_)
         | Value::Table(_)
         | Value::Unfit(_) => Ok(value),
     }

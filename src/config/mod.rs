@@ -4,11 +4,14 @@
 //! all of it at once. A `Config` that exists is right: every reference resolves and every secret is present.
 
 mod choices;
+mod contents;
 mod document;
+mod edge;
 mod environment;
 mod file;
 mod given;
 mod keys;
+mod loading;
 mod models;
 mod presets;
 mod problem;
@@ -25,6 +28,7 @@ mod values;
 
 use std::{collections::BTreeSet, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -33,11 +37,13 @@ pub use self::{
         FilesTarget, HeartbeatKind, InjectAs, LogFormat, Mode, OnNoResults, OnSearchError,
         OnSharedError, QueryFrom, Quirk, RelevanceScoring, SearchMode, SkipRule, Sources,
     },
+    contents::Contents,
+    edge::{Cors, Identity, Tls},
     environment::Environment,
+    loading::{Loaded, Overrides, Purpose},
     presets::{PRESETS, Preset, QUIRKS},
     problem::{Problem, Problems},
     rag::{Citations, REQUEST_KEYS, Rag, RagLayer},
-    resolve::{Loaded, Overrides, Purpose},
 };
 
 /// Settings that were checked.
@@ -45,6 +51,8 @@ pub use self::{
 pub struct Config {
     /// Where the gateway listens.
     pub listen: SocketAddr,
+    /// Where `/metrics`, `/healthz` and `/readyz` listen apart; then `/metrics` is there alone.
+    pub admin_listen: Option<SocketAddr>,
     /// How clients reach the gateway, for the links in citations; unset: the request's own scheme and host.
     pub public_url: Option<Url>,
     /// Where a model goes that nothing else names.
@@ -75,6 +83,10 @@ pub struct Config {
     pub files: Files,
     /// The links in citations.
     pub links: Links,
+    /// How connections are encrypted; unset: not by the gateway.
+    pub tls: Option<Tls>,
+    /// The pages that browsers let ask.
+    pub cors: Cors,
     /// What the log looks like.
     pub log: Log,
 }
@@ -105,7 +117,7 @@ impl fmt::Display for WorkspaceId {
 }
 
 /// A secret text: never printed, never serialised.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {
@@ -319,8 +331,14 @@ pub struct Key {
     pub name: String,
     /// SHA-256 digests of the key; more than one while it is being replaced.
     pub sha256: Vec<[u8; 32]>,
+    /// From when on it opens nothing; unset: never.
+    pub expires: Option<Timestamp>,
+    /// Whether it opens nothing for now.
+    pub disabled: bool,
     /// The workspaces it may see.
     pub scope: KeyScope,
+    /// Its own key for search; unset: the gateway's.
+    pub search_api_key: Option<Secret>,
     /// The models it may name; unset: every one.
     pub models: Option<Vec<String>>,
     /// The upstreams it may reach; unset: every one.

@@ -1,8 +1,15 @@
 //! One reading of a configuration: what was asked for, what is wrong, and which variables nobody asked for.
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
+    contents::Contents,
     environment::Environment,
     problem::{Problem, closest},
 };
@@ -16,15 +23,21 @@ const OTHER_VARIABLES: [&str; 3] = ["GROUNDWIRE_CONFIG", "GROUNDWIRE_KEY", "GROU
 /// One reading of a configuration: what was asked for, and what is wrong.
 pub(super) struct Reading<'e> {
     pub(super) env: &'e Environment,
+    /// Where relative paths to its parts begin.
+    pub(super) folder: PathBuf,
+    contents: RefCell<Contents>,
     problems: RefCell<Vec<Problem>>,
     variables: RefCell<BTreeSet<String>>,
     keys: RefCell<BTreeSet<String>>,
 }
 
 impl<'e> Reading<'e> {
-    pub(super) fn new(env: &'e Environment) -> Self {
+    /// A reading of files that are in `contents` already, or are read into it.
+    pub(super) fn new(env: &'e Environment, contents: Contents) -> Self {
         Self {
             env,
+            folder: contents.folder(),
+            contents: RefCell::new(contents),
             problems: RefCell::default(),
             variables: RefCell::default(),
             keys: RefCell::default(),
@@ -33,6 +46,16 @@ impl<'e> Reading<'e> {
 
     pub(super) fn report(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
+    }
+
+    /// What stands in a part of the configuration.
+    pub(super) fn contents(&self, path: &Path) -> io::Result<Arc<[u8]>> {
+        self.contents.borrow_mut().read(path)
+    }
+
+    /// Gives back the files that were read.
+    pub(super) fn take_contents(&self) -> Contents {
+        self.contents.take()
     }
 
     /// Tells the variables of ours that no key asked for, and gives up all problems.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Config, Environment, Overrides,
+    contents::Contents,
     document::{self, Table, Value},
     reading::Reading,
     resolve::read,
@@ -29,7 +30,11 @@ fn with_examples() -> String {
 }
 
 fn environment() -> Environment {
-    Environment::from([("LIGHTON_API_KEY", "one"), ("SCALEWAY_API_KEY", "two")])
+    Environment::from([
+        ("LIGHTON_API_KEY", "one"),
+        ("SCALEWAY_API_KEY", "two"),
+        ("ACME_LIGHTON_API_KEY", "three"),
+    ])
 }
 
 /// Every key of a document, with `*` for the names that an operator chooses.
@@ -56,6 +61,7 @@ fn keys_of(table: &Table, path: &str, keys: &mut BTreeSet<String>) {
             | Value::Integer(_)
             | Value::Float(_)
             | Value::Bool(_)
+            | Value::Date(_)
             | Value::Unfit(_) => {}
         }
         keys.insert(key);
@@ -66,7 +72,7 @@ fn keys_of(table: &Table, path: &str, keys: &mut BTreeSet<String>) {
 fn the_reference_shows_every_key_and_no_other() {
     let env = environment();
     let document = document::parse(&with_examples()).unwrap();
-    let reading = Reading::new(&env);
+    let reading = Reading::new(&env, Contents::default());
     read(
         reading.open(document.clone()),
         TurnedOn::ByName,

@@ -1,17 +1,13 @@
 //! File and environment become a `Config`, or the list of everything that is wrong with them.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::net::SocketAddr;
 
 use super::{
-    AllowOverrides, ApiKey, Config, Environment, FilesTarget, Key, Mode, Model, Problem, Problems,
-    Rag, Search, SearchBackend,
-    document::{self, Table},
-    file, keys,
+    AllowOverrides, ApiKey, Config, Environment, FilesTarget, Key, Mode, Model, Rag, Search,
+    SearchBackend, edge, file,
+    keys::{self, Context},
+    loading::{Overrides, Purpose},
     models::{self, Names},
-    reading::Reading,
     section::Section,
     upstreams::{self, TurnedOn, Upstreams},
     values::{address, flag, listen, optional_text, text},
@@ -19,112 +15,6 @@ use super::{
 
 /// The upstream whose files API `target = "paradigm"` means.
 pub(super) const PARADIGM: &str = "paradigm";
-
-/// Where the file is when nobody says.
-const DEFAULT_FILE: &str = "config/groundwire.toml";
-
-/// A configuration and where it came from.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    /// The settings.
-    pub config: Config,
-    /// The file that was read; unset: the environment alone told.
-    pub file: Option<PathBuf>,
-}
-
-/// What the command line says over file and environment.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Overrides {
-    /// `--listen`.
-    pub listen: Option<SocketAddr>,
-    /// What the settings are for.
-    pub purpose: Purpose,
-}
-
-/// What the settings are for, which decides what must be there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Purpose {
-    /// To answer clients: a model provider, and client keys where others can reach the address.
-    #[default]
-    Serve,
-    /// To search only: neither of these, but in any case a key for search.
-    Search,
-}
-
-impl Config {
-    /// Reads the file at `path`, else at `GROUNDWIRE_CONFIG`, else `config/groundwire.toml` if it is there, else the environment alone.
-    ///
-    /// # Errors
-    ///
-    /// Tells every problem at once.
-    pub fn load(
-        path: Option<&Path>,
-        env: &Environment,
-        overrides: &Overrides,
-    ) -> Result<Loaded, Problems> {
-        let named = path
-            .map(Path::to_path_buf)
-            .or_else(|| env.get("GROUNDWIRE_CONFIG").map(PathBuf::from));
-        let file =
-            named.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|default| default.exists()));
-        let Some(file) = file else {
-            let config = resolve(Table::new(), TurnedOn::ByKey, env, overrides);
-            return Ok(Loaded {
-                config: config.map_err(|list| Problems::new("the environment", list))?,
-                file: None,
-            });
-        };
-        let name = file.display().to_string();
-        let text = std::fs::read_to_string(&file).map_err(|error| {
-            let problem = Problem::new(
-                &name,
-                format!("the file cannot be read ({error})"),
-                "mend the path given by --config or GROUNDWIRE_CONFIG",
-            );
-            Problems::new(&name, vec![problem])
-        })?;
-        let config =
-            resolve_text(&text, env, overrides).map_err(|list| Problems::new(&name, list))?;
-        Ok(Loaded {
-            config,
-            file: Some(file),
-        })
-    }
-
-    /// Reads `text` as the file.
-    ///
-    /// # Errors
-    ///
-    /// Tells every problem at once.
-    pub fn parse(text: &str, env: &Environment) -> Result<Self, Problems> {
-        resolve_text(text, env, &Overrides::default())
-            .map_err(|list| Problems::new("the given text", list))
-    }
-}
-
-fn resolve_text(
-    text: &str,
-    env: &Environment,
-    overrides: &Overrides,
-) -> Result<Config, Vec<Problem>> {
-    let table = document::parse(text).map_err(|problem| vec![problem])?;
-    resolve(table, TurnedOn::ByName, env, overrides)
-}
-
-fn resolve(
-    table: Table,
-    turned_on: TurnedOn,
-    env: &Environment,
-    overrides: &Overrides,
-) -> Result<Config, Vec<Problem>> {
-    let reading = Reading::new(env);
-    let config = read(reading.open(table), turned_on, env, overrides);
-    let problems = reading.close();
-    match config {
-        Some(config) if problems.is_empty() => Ok(config),
-        _ => Err(problems),
-    }
-}
 
 /// Reads the whole document, top to bottom; `None` only after a problem was reported.
 pub(super) fn read(
@@ -157,6 +47,8 @@ pub(super) fn read(
     let retry = file::retry(root.section("retry"));
     let files = file::files(root.section("files"));
     let links = file::links(root.section("links"));
+    let tls = edge::tls(root.section("tls"));
+    let cors = edge::cors(root.section("cors"));
     let log = file::log(root.section("log"));
 
     let upstreams = upstreams::upstreams(&mut root, env, turned_on);
@@ -170,13 +62,22 @@ pub(super) fn read(
         .into_iter()
         .filter_map(|draft| models::model(draft, &names, &rag))
         .collect();
-    let asks_for_keys = root.gives("keys") || env.get("GROUNDWIRE_KEY").is_some();
-    let keys = keys::keys(&mut root, &names, &rag, env);
+    let keys_file = keys::file(&mut root);
+    let asks_for_keys =
+        root.gives("keys") || keys_file.is_some() || env.get("GROUNDWIRE_KEY").is_some();
+    let context = Context {
+        names: &names,
+        base: &rag,
+        env,
+        is_local: search.is_local,
+    };
+    let keys = keys::keys(&mut root, keys_file, &context);
 
     let listen = overrides
         .listen
         .or(written_listen)
         .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let admin_listen = edge::admin_listen(&mut root, listen);
     if let Some(problem) = file::check_rewriting(&rag_layer, &rag, "rag") {
         root.report(problem);
     }
@@ -211,6 +112,7 @@ pub(super) fn read(
     root.finish();
     Some(Config {
         listen,
+        admin_listen,
         public_url: public_url.flatten(),
         default_upstream,
         allow_overrides,
@@ -226,6 +128,8 @@ pub(super) fn read(
         keys,
         files,
         links,
+        tls,
+        cors,
         log,
     })
 }
@@ -271,6 +175,14 @@ fn can_search(rag: &Rag, models: &[Model], keys: &[Key], allow_overrides: &Allow
         AllowOverrides::None => false,
         AllowOverrides::Only(names) => names.contains("mode"),
     };
+    // A key with a search key of its own searches with that one.
+    let ours: Vec<&Key> = keys
+        .iter()
+        .filter(|key| key.search_api_key.is_none())
+        .collect();
+    if ours.is_empty() && !keys.is_empty() {
+        return false;
+    }
     if models
         .iter()
         .any(|model| model.rag.mode.is_some_and(|mode| mode != Mode::Off))
@@ -280,7 +192,7 @@ fn can_search(rag: &Rag, models: &[Model], keys: &[Key], allow_overrides: &Allow
     if keys.is_empty() {
         return rag.mode != Mode::Off || may_set_mode(allow_overrides);
     }
-    keys.iter().any(|key| {
+    ours.into_iter().any(|key| {
         key.rag.mode.unwrap_or(rag.mode) != Mode::Off
             || may_set_mode(key.allow_overrides.as_ref().unwrap_or(allow_overrides))
     })

@@ -3,7 +3,12 @@
 //! Deriving the mirror with serde would stop at the first fault; here each key that is read for becomes a known key, a known variable and a
 //! suggestion for a mistyped one, with nothing to keep in step.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     document::{Table, Value},
@@ -18,6 +23,7 @@ impl Reading<'_> {
         let variable = Some(PREFIX.to_owned());
         Section {
             reading: self,
+            origin: String::new(),
             path: String::new(),
             pattern: String::new(),
             variable,
@@ -25,11 +31,22 @@ impl Reading<'_> {
             asked: Vec::new(),
         }
     }
+
+    /// Opens a document of its own, told by the name of its file; it has no variables.
+    pub(super) fn open_beside(&self, file: &Path, table: Table) -> Section<'_> {
+        Section {
+            origin: format!("{}: ", file.display()),
+            variable: None,
+            ..self.open(table)
+        }
+    }
 }
 
 /// A table of settings being read.
 pub(super) struct Section<'r> {
     reading: &'r Reading<'r>,
+    /// What stands before the path of every key: empty, or the name of another file than the main one.
+    origin: String,
     path: String,
     pattern: String,
     /// What its variables begin with; `None` where there are none (`[[keys]]`).
@@ -186,8 +203,8 @@ impl<'r> Section<'r> {
             };
             // Its own name tells a person more than its position.
             let path = match table.iter().find(|(name, _)| name == "name") {
-                Some((_, Value::Text(name))) => format!("{key}.{name:?}"),
-                _ => format!("{key}[{position}]"),
+                Some((_, Value::Text(name))) => format!("{}.{name:?}", self.path_of(key)),
+                _ => format!("{}[{position}]", self.path_of(key)),
             };
             let mut section = self.child(key, &path, &format!("{key}.*"), table);
             section.variable = None;
@@ -260,10 +277,25 @@ impl<'r> Section<'r> {
 
     pub(super) fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() {
-            key.to_owned()
+            format!("{}{key}", self.origin)
         } else {
             format!("{}.{key}", self.path)
         }
+    }
+
+    /// The file that a setting names: a relative path begins where the configuration file is.
+    pub(super) fn beside(&self, path: &str) -> PathBuf {
+        self.reading.folder.join(path)
+    }
+
+    /// What stands in a file that a setting names.
+    pub(super) fn contents(&self, path: &Path) -> io::Result<Arc<[u8]>> {
+        self.reading.contents(path)
+    }
+
+    /// Opens the document in a file that a setting names.
+    pub(super) fn document(&self, path: &Path, table: Table) -> Section<'r> {
+        self.reading.open_beside(path, table)
     }
 
     /// Whether the file or a variable gives `key` a value; does not read it.
@@ -304,6 +336,7 @@ impl<'r> Section<'r> {
             .map(|prefix| format!("{prefix}{}__", key.to_uppercase()));
         Section {
             reading: self.reading,
+            origin: String::new(),
             path: path.to_owned(),
             pattern: pattern.to_owned(),
             variable,

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use url::Url;
 
 use super::{
@@ -113,6 +114,33 @@ pub(super) fn duration_or_none(given: &Given) -> Result<Duration, Fault> {
             "write whole numbers with units, like 500ms, 10s, 1m30s or 24h (a year at most)",
         )
     })
+}
+
+/// Takes a date-time with its offset (RFC 3339), or a date, which means the end of that day in UTC.
+pub(super) fn moment(given: &Given) -> Result<Timestamp, Fault> {
+    let text = match &given.value {
+        Value::Text(text) | Value::Date(text) => text.trim(),
+        Value::Integer(_)
+        | Value::Float(_)
+        | Value::Bool(_)
+        | Value::List(_)
+        | Value::Table(_)
+        | Value::Unfit(_) => "",
+    };
+    let moment = text.parse().ok().or_else(|| end_of_day(text));
+    moment.ok_or_else(|| {
+        Fault::new(
+            format!("{} is no date", given.quoted()),
+            "write a date like \"2027-12-31\", or a time with its offset like \"2027-12-31T18:00:00Z\"",
+        )
+    })
+}
+
+fn end_of_day(text: &str) -> Option<Timestamp> {
+    // The parser would take a time of day too, and leave it out.
+    let date: Date = text.parse().ok().filter(|_| text.len() == 10)?;
+    let next = date.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok()?;
+    Some(next.timestamp())
 }
 
 /// Takes a size in bytes, at least one.

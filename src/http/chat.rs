@@ -94,7 +94,7 @@ pub(super) async fn job(
     let authorization = client_authorization(app, &resolved.route.upstream, &head.headers)?;
     let base = match &app.config.public_url {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
-        None => own_address(&head.headers, &head.uri),
+        None => own_address(head),
     };
     Ok(Job {
         request: asked.request,
@@ -103,6 +103,7 @@ pub(super) async fn job(
         options,
         tenant: principal.name.clone(),
         scope,
+        reach: Arc::clone(&app.search(principal).reach),
         resolved,
         headers: headers::to_upstream(&head.headers),
         authorization,

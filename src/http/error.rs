@@ -247,6 +247,14 @@ impl From<rag::Error> for ApiError {
         match error {
             rag::Error::Search(error) => error.into(),
             rag::Error::Limited(refused) => refused.into(),
+            rag::Error::Files { files } => {
+                let files: Vec<String> = files.iter().take(10).map(ToString::to_string).collect();
+                let message = format!(
+                    "your key does not reach file {}; `GET /v1/files` lists those that it reaches",
+                    files.join(", ")
+                );
+                Self::forbidden("workspace_not_allowed", message).param("rag.file_id")
+            }
             rag::Error::Upstream(error) => error.into(),
             rag::Error::Exhausted(error) => Self::from(error).no_retry(),
             rag::Error::NoAnswer { .. } => Self::upstream(

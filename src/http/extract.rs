@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{
@@ -109,14 +109,24 @@ fn broken(error: &(dyn std::error::Error + 'static), config: &Config) -> ApiErro
     )
 }
 
+/// How a request came in, which whoever accepts its connection tells in the request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// As plain text.
+    Plain,
+    /// By TLS.
+    Tls,
+}
+
 /// Scheme and host that the client knows the gateway by.
 ///
 /// `X-Forwarded-Proto` is believed for the scheme: a client that lies about it gets a link that does not work.
-pub(super) fn own_address(headers: &HeaderMap, uri: &Uri) -> String {
+pub(super) fn own_address(request: &Parts) -> String {
+    let headers = &request.headers;
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())
-        .or_else(|| uri.authority().map(http::uri::Authority::as_str));
+        .or_else(|| request.uri.authority().map(http::uri::Authority::as_str));
     let host = host.filter(|host| {
         host.parse::<http::uri::Authority>()
             .is_ok_and(|authority| !authority.as_str().contains('@'))
@@ -124,6 +134,11 @@ pub(super) fn own_address(headers: &HeaderMap, uri: &Uri) -> String {
     let forwarded = headers
         .get("x-forwarded-proto")
         .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
-    let scheme = if forwarded { "https" } else { "http" };
+    let encrypted = request.extensions.get() == Some(&Transport::Tls);
+    let scheme = if forwarded || encrypted {
+        "https"
+    } else {
+        "http"
+    };
     format!("{scheme}://{}", host.unwrap_or("localhost"))
 }

@@ -75,7 +75,8 @@ fn name(app: &App, body: &mut Map<String, Value>) -> bool {
 /// Asks each neighbour something that costs nothing: search for its workspaces, upstreams for their models.
 async fn probe(app: &App, body: &mut Map<String, Value>) -> bool {
     let search = async {
-        app.documents
+        app.probed_search()
+            .documents
             .workspaces(Page { number: 1, size: 1 })
             .await
             .is_ok()

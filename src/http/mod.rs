@@ -32,6 +32,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::error::ApiError;
+pub use self::extract::Transport;
 use crate::{app::App, openai::Json};
 
 /// The parts in force: a reload swaps them whole, and a request keeps those it began with.
@@ -73,22 +74,53 @@ pub fn router(parts: Parts) -> Router {
             middleware::auth::authenticate,
         ));
 
-    Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::tell))
+    let probes = match parts.load().config.admin_listen {
+        // Not the guarded 404: whoever looks for the numbers here needs no key to learn that they are elsewhere.
+        Some(_) => probes().route("/metrics", get(unknown_path)),
+        None => probes().merge(numbers()),
+    };
+    let open = probes
         // Asks for a key unless the link is signed, so it decides itself.
         .route("/sources/{file_id}", get(sources::open))
         .method_not_allowed_fallback(wrong_method)
-        .merge(guarded)
+        .merge(guarded);
+    observed(open, &parts)
+        // Beyond the log, so that a page can read that it is to come back later, too.
+        .layer(from_fn_with_state(
+            Arc::clone(&parts),
+            middleware::cors::share,
+        ))
+        .with_state(parts)
+}
+
+/// The routes for operators, where they listen apart: the numbers and the probes, without a key.
+pub fn admin(parts: Parts) -> Router {
+    let open = probes()
+        .merge(numbers())
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method);
+    observed(open, &parts).with_state(parts)
+}
+
+fn probes() -> Router<Parts> {
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+}
+
+fn numbers() -> Router<Parts> {
+    Router::new().route("/metrics", get(metrics::tell))
+}
+
+fn observed(routes: Router<Parts>, parts: &Parts) -> Router<Parts> {
+    routes
         // Inside the log, so that a panic has its line there too.
         .layer(CatchPanicLayer::custom(panicked))
         // Outermost: every answer has a request id and one line in the log, at its ending.
         .layer(from_fn_with_state(
-            Arc::clone(&parts),
+            Arc::clone(parts),
             middleware::access_log::observe,
         ))
-        .with_state(parts)
 }
 
 async fn unknown_path(request: Request) -> ApiError {

@@ -17,7 +17,7 @@ use super::{
     middleware::{access_log::Notes, auth::principal, rate_limit},
 };
 use crate::{
-    app::App,
+    app::{App, Search},
     retrieval::{self, documents::Content},
 };
 
@@ -46,28 +46,26 @@ pub(super) async fn open(
         .ok()
         .filter(|number| number.to_string() == id)
         .ok_or_else(unknown)?;
-    let signed = signature.is_ok_and(|Query(link)| {
-        link.expires
-            .zip(link.signature)
-            .is_some_and(|(expires, signature)| app.signer.opens(id, expires, &signature))
+    let link = signature
+        .ok()
+        .and_then(|Query(link)| link.expires.zip(link.signature));
+    let signed = link.and_then(|(expires, signature)| {
+        app.searches()
+            .find(|search| search.reach.signer.opens(id, expires, &signature))
     });
-    if !signed {
-        within_scope(&app, id, &headers, &notes).await?;
-    }
-    let content = app
-        .documents
-        .content(id)
-        .await
-        .map_err(failed)?
-        .ok_or_else(unknown)?;
+    let search = match signed {
+        Some(search) => search,
+        None => within_scope(&app, id, &headers, &notes).await?,
+    };
+    let documents = &search.documents;
+    let content = documents.content(id).await.map_err(failed)?;
+    let content = content.ok_or_else(unknown)?;
     let known = match &content.filename {
         Some(name) => Some(name.clone()),
-        None => app
-            .documents
-            .file(id)
-            .await
-            .map_err(failed)?
-            .map(|file| file.filename),
+        None => {
+            let file = documents.file(id).await.map_err(failed)?;
+            file.map(|file| file.filename)
+        }
     };
     Ok(respond(
         content,
@@ -75,12 +73,13 @@ pub(super) async fn open(
     ))
 }
 
-async fn within_scope(
-    app: &App,
+/// What the caller's key searches with, where its scope holds the file.
+async fn within_scope<'a>(
+    app: &'a App,
     id: i64,
     headers: &HeaderMap,
     notes: &Notes,
-) -> Result<(), ApiError> {
+) -> Result<&'a Arc<Search>, ApiError> {
     let principal = principal(app, headers).map_err(|error| {
         if headers.contains_key(header::AUTHORIZATION) || headers.contains_key("api-key") {
             return error;
@@ -92,16 +91,15 @@ async fn within_scope(
     if let Some(limits) = &principal.limits {
         rate_limit::admit(app, limits, notes).await?;
     }
-    let file = app
-        .documents
-        .file(id)
-        .await
-        .map_err(failed)?
-        .ok_or_else(unknown)?;
-    let workspace = file.workspace.map(|workspace| workspace.id);
+    let search = app.search(&principal);
+    let file = search.documents.file(id).await.map_err(failed)?;
+    let workspace = file
+        .ok_or_else(unknown)?
+        .workspace
+        .map(|workspace| workspace.id);
     // A file outside the scope does not exist for this key.
     if principal.scope.holds(workspace) {
-        Ok(())
+        Ok(search)
     } else {
         Err(unknown())
     }

@@ -55,13 +55,14 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let paging = Paging::read(query.as_deref(), 20, 100)?;
+    let search = app.search(&principal);
     let mut stores = Vec::new();
     for step in 1..=STEPS {
         let page = Page {
             number: step,
             size: STEP,
         };
-        let listed = app.documents.workspaces(page).await.map_err(failed)?;
+        let listed = search.documents.workspaces(page).await.map_err(failed)?;
         stores.extend(
             listed
                 .items
@@ -91,7 +92,8 @@ pub(super) async fn retrieve(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let workspace = within(&principal.scope, &id)?;
-    let found = app.documents.workspace(workspace).await.map_err(failed)?;
+    let documents = &app.search(&principal).documents;
+    let found = documents.workspace(workspace).await.map_err(failed)?;
     Ok(json(&Json::of(&store(found.ok_or_else(unknown)?))))
 }
 
@@ -119,6 +121,7 @@ pub(super) async fn search(
         queries: asked.queries,
         tenant: principal.name.clone(),
         workspace,
+        reach: Arc::clone(&app.search(&principal).reach),
         max_results: asked.max_num_results,
         narrowing,
         score_threshold: asked.score_threshold,
@@ -143,7 +146,8 @@ pub(super) async fn search(
     };
     if found.passages.is_empty() {
         // Nothing found and nowhere to look are different answers.
-        let known = app.documents.workspace(workspace).await.map_err(failed)?;
+        let documents = &app.search(&principal).documents;
+        let known = documents.workspace(workspace).await.map_err(failed)?;
         known.ok_or_else(unknown)?;
     }
     let results = found.passages.into_iter().map(result).collect();

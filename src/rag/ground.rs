@@ -113,7 +113,7 @@ impl Pipeline {
     ) -> Result<Grounded, Error> {
         let query = search_query(job, text.clone());
         let began = Instant::now();
-        let found = self.retriever.search(&query).await;
+        let found = job.reach.retriever.search(&query).await;
         grounded.search = Some(began.elapsed());
         job.progress.tally.searched(&found, began.elapsed());
         grounded.report.queries.push(text);

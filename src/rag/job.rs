@@ -10,11 +10,13 @@ use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use super::{
+    Error,
     completion::{self, Endpoint},
     delivery::Delivery,
     estimate,
     passages::Style,
     query,
+    reach::Reach,
     settings::RagOptions,
     skip,
     tally::Tally,
@@ -23,7 +25,7 @@ use crate::{
     access::{KeyLimits, Kind, Refused, Scope},
     config::{Citations, Mode, QueryFrom, Rag},
     openai::{ChatRequest, Identity, Json, chat::ToolChoice, chunk::Family},
-    retrieval::{Asker, SearchQuery},
+    retrieval::{self, Asker, SearchQuery},
     upstream::{Resolved, Route},
 };
 
@@ -45,6 +47,8 @@ pub struct Job {
     pub tenant: String,
     /// The workspaces it may see.
     pub scope: Scope,
+    /// What its key for search reaches.
+    pub reach: Arc<Reach>,
     /// Where the model is.
     pub resolved: Resolved,
     /// What of the client's headers goes along.
@@ -90,6 +94,21 @@ impl Job {
             Mode::Off
         } else {
             self.settings.mode
+        }
+    }
+
+    /// Holds the files that the request names to its scope: LightOn takes no workspaces beside files, so that it would search in any.
+    pub(super) async fn check_files(&self) -> Result<(), Error> {
+        let outside = self.reach.outside(&self.scope, &self.options.file_id);
+        let files = tokio::time::timeout_at(self.until, outside)
+            .await
+            .map_err(|_| retrieval::Error::Timeout {
+                after: self.until.elapsed(),
+            })??;
+        if files.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Files { files })
         }
     }
 

@@ -56,6 +56,20 @@ impl Signer {
         }
     }
 
+    /// The signer for what a client's own key for search reaches: one file's number names another file there.
+    pub fn for_search_key(&self, key: &config::Secret) -> Self {
+        let mac = Hmac::<Sha256>::new_from_slice(&self.secret).map(|mut mac| {
+            mac.update(b"search key ");
+            mac.update(key.expose().as_bytes());
+            mac.finalize().into_bytes().to_vec()
+        });
+        Self {
+            // An HMAC takes keys of any length, so this is always a derived secret.
+            secret: mac.unwrap_or_default(),
+            ttl: self.ttl,
+        }
+    }
+
     /// The links of an answer to a client that knows the gateway by `base`.
     pub fn links(&self, base: &str) -> Links {
         Links {
@@ -191,6 +205,19 @@ mod tests {
         ));
         assert!(!signer.opens(512, expires, ""));
         assert!(!super::tests::signer("other").opens(512, expires, signature));
+    }
+
+    #[test]
+    fn a_link_opens_nothing_by_another_search_key() {
+        let gateway = signer("s");
+        let own = |key: &str| gateway.for_search_key(&config::Secret::new(key));
+        let later = openai::unix_seconds() + 60;
+        let signature = own("a").sign(512, later);
+
+        assert!(own("a").opens(512, later, &signature));
+        assert!(!own("b").opens(512, later, &signature));
+        assert!(!gateway.opens(512, later, &signature));
+        assert!(!own("a").opens(512, later, &gateway.sign(512, later)));
     }
 
     #[test]

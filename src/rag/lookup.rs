@@ -7,8 +7,9 @@ use http::HeaderMap;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::{Error, Pipeline, filters::Narrowing, tally::Tally};
+use super::{Error, Pipeline, filters::Narrowing, reach::Reach, tally::Tally};
 use crate::{
+    access::Scope,
     config::{Rag, WorkspaceId},
     openai::Message,
     retrieval::{Asker, Passage, SearchQuery},
@@ -24,6 +25,8 @@ pub struct Lookup {
     pub tenant: String,
     /// Where. The caller may see it.
     pub workspace: WorkspaceId,
+    /// What the caller's key for search reaches.
+    pub reach: Arc<Reach>,
     /// How many passages at most.
     pub max_results: u16,
     /// Which documents count.
@@ -76,11 +79,16 @@ impl Pipeline {
             Rewriting::Unwanted => lookup.queries.clone(),
             Rewriting::Allowed => self.reworded(lookup).await,
         };
+        let Some(files) = files(lookup).await? else {
+            let passages = Vec::new();
+            return Ok(LookedUp { queries, passages });
+        };
         let searches: Vec<SearchQuery> = queries
             .iter()
-            .map(|text| search_query(lookup, text))
+            .map(|text| search_query(lookup, &files, text))
             .collect();
-        let found = try_join_all(searches.iter().map(|query| self.retriever.search(query))).await?;
+        let retriever = &lookup.reach.retriever;
+        let found = try_join_all(searches.iter().map(|query| retriever.search(query))).await?;
         let alone = found.len() == 1;
         let mut passages: Vec<Passage> = Vec::new();
         for passage in found.into_iter().flat_map(|found| found.passages) {
@@ -137,13 +145,26 @@ impl Pipeline {
     }
 }
 
-fn search_query(lookup: &Lookup, text: &str) -> SearchQuery {
+/// The files that are searched in, those of the workspace; `None` where all that were named are elsewhere, so that nothing can be found.
+async fn files(lookup: &Lookup) -> Result<Option<Vec<i64>>, Error> {
+    let named = &lookup.narrowing.file_id;
+    let scope = Scope::Only([lookup.workspace].into());
+    let outside = lookup.reach.outside(&scope, named).await?;
+    let inside: Vec<i64> = named
+        .iter()
+        .copied()
+        .filter(|file| !outside.contains(file))
+        .collect();
+    Ok((named.is_empty() || !inside.is_empty()).then_some(inside))
+}
+
+fn search_query(lookup: &Lookup, files: &[i64], text: &str) -> SearchQuery {
     let narrowing = &lookup.narrowing;
     SearchQuery {
         max_results: lookup.max_results,
         workspaces: Some([lookup.workspace].into()),
         tag_id: narrowing.tag_id.clone(),
-        file_id: narrowing.file_id.clone(),
+        file_id: files.to_vec(),
         content_type: narrowing.content_type.clone(),
         attribute: narrowing.attribute.clone(),
         relevance_scoring: lookup.settings.relevance_scoring,

@@ -18,6 +18,7 @@ mod metered;
 pub mod passages;
 pub mod prompt;
 pub mod query;
+pub mod reach;
 mod refusal;
 pub mod report;
 pub mod settings;
@@ -37,7 +38,6 @@ use serde_json::{Value, json};
 pub use self::job::{Job, Progress};
 use self::{
     ground::Grounded,
-    links::Signer,
     passages::Style,
     report::Timings,
     stream::{Grounding, Outgoing, Relay},
@@ -46,8 +46,7 @@ use crate::{
     access::Refused,
     config::{self, Mode},
     openai::{Identity, Json, chunk::Family},
-    retrieval::{self, Retriever},
-    sse,
+    retrieval, sse,
     upstream::{self, Catalog, Client, Head, Route, client::Call},
 };
 
@@ -56,16 +55,12 @@ const RAN_OUT: &str = "the model used up its tokens before it wrote an answer; r
 
 /// Answers requests.
 pub struct Pipeline {
-    /// Finds passages.
-    pub retriever: Arc<dyn Retriever>,
     /// Talks to upstreams.
     pub client: Client,
     /// Knows where models are, for the one that rewrites queries.
     pub catalog: Arc<Catalog>,
     /// When an upstream is asked again.
     pub retry: config::Retry,
-    /// Signs the links in citations.
-    pub signer: Signer,
     /// What clients do not see while they run tools of their own.
     pub kept: tool::KeptTurns,
 }
@@ -103,6 +98,12 @@ pub enum Error {
     /// A limit of the caller's key is used up.
     #[error(transparent)]
     Limited(#[from] Refused),
+    /// Files were named that the caller may not see, or that are not there.
+    #[error("outside the scope, or not there: {}", files.iter().map(|file| format!("file {file}")).collect::<Vec<_>>().join(", "))]
+    Files {
+        /// Their numbers.
+        files: Vec<i64>,
+    },
     /// The upstream failed.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
@@ -123,7 +124,11 @@ impl Pipeline {
     /// Answers a request.
     pub async fn answer(self: Arc<Self>, mut job: Job) -> Result<Answer, Error> {
         job.request.remove_own_annotations();
-        match job.mode() {
+        let mode = job.mode();
+        if mode != Mode::Off {
+            job.check_files().await?;
+        }
+        match mode {
             Mode::Off => self.relay(&job, &mut None).await,
             Mode::Tool if job.request.stream => tool::stream(self, job).await,
             Mode::Tool => tool::whole(self, job).await,
@@ -168,7 +173,7 @@ impl Pipeline {
         let links = grounded
             .as_ref()
             .filter(|grounded| grounded.style == Style::Numbered)
-            .map(|_| self.signer.links(&job.base));
+            .map(|_| job.reach.signer.links(&job.base));
         if job.request.stream {
             let ((head, events), route) = self
                 .deliver(job, |client, call| Box::pin(client.stream(call)))

@@ -155,8 +155,11 @@ fn an_online_check_has_a_line_for_each_neighbour_and_fails_with_one_of_them() {
     let services = sandbox.services();
     let broken = "[upstreams.gone]\nbase_url = \"http://127.0.0.1:1/v1\"\n";
 
+    let own = "[[keys]]\nname = \"acme\"\nsha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"\n\
+        workspace_id = \"*\"\nsearch_api_key = \"sandbox\"\nexpires = 2020-01-01\n";
+
     let well = groundwire(&["check", "--online", "--config", "g.toml"])
-        .among(&[("g.toml", &file(&services, ""))])
+        .among(&[("g.toml", &file(&services, own))])
         .run();
     let ill = groundwire(&["check", "--online", "--config", "g.toml"])
         .among(&[("g.toml", &file(&services, broken))])
@@ -164,6 +167,16 @@ fn an_online_check_has_a_line_for_each_neighbour_and_fails_with_one_of_them() {
 
     assert_eq!(well.code(), Some(0), "{}", well.stderr);
     assert!(well.stdout.contains("\nok   search: "), "{}", well.stdout);
+    assert!(
+        well.stdout.contains("\nok   search of key acme: "),
+        "{}",
+        well.stdout
+    );
+    assert!(
+        well.stdout.contains("keys: 1, 1 expired\n"),
+        "{}",
+        well.stdout
+    );
     assert!(
         well.stdout.contains("\nok   upstream sandbox: 7 models"),
         "{}",

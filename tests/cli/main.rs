@@ -19,5 +19,6 @@ mod asking;
 mod configuring;
 mod searching;
 mod stopping;
+mod tls;
 mod uploading;
 mod usage;

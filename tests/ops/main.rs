@@ -1,4 +1,4 @@
-//! What operators live with: the cache, metrics, reload, drain, retries under an outage, limits.
+//! What operators live with: the cache, metrics, reload, keys, TLS, drain, retries under an outage, limits.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,13 +24,18 @@ mod support {
 
 mod program;
 
+mod admin;
 mod cache;
 mod drain;
+mod environment;
 mod fairness;
+mod heads;
+mod keys_file;
 mod metrics;
 mod outage;
 mod reload;
 mod slow_clients;
+mod tls;
 
 use serde_json::{Value, json};
 

@@ -49,13 +49,23 @@ impl Program {
         Self::run(folder, &[]).await
     }
 
+    /// Starts it in `folder` with these variables in its environment, on a free port.
+    pub(crate) async fn start_with(folder: TempDir, variables: &[(&str, &str)]) -> Self {
+        Self::run_with(folder, &["--listen", "127.0.0.1:0"], variables).await
+    }
+
     async fn run(folder: TempDir, arguments: &[&str]) -> Self {
+        Self::run_with(folder, arguments, &[]).await
+    }
+
+    async fn run_with(folder: TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_groundwire"));
         command
             .args(["serve", "--config", "groundwire.toml"])
             .args(arguments)
             .current_dir(folder.path())
             .env_clear()
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -78,7 +88,7 @@ impl Program {
             folder,
             client: reqwest::Client::new(),
         };
-        let log = program.says("listening on http://").await;
+        let log = program.says("listening on http").await;
         let at = log.find("listening on ").unwrap() + "listening on ".len();
         program.gateway = log[at..].split_whitespace().next().unwrap().to_owned();
         program
@@ -96,7 +106,12 @@ impl Program {
 
     /// Host and port.
     pub(crate) fn authority(&self) -> &str {
-        self.gateway.strip_prefix("http://").unwrap()
+        self.gateway.split_once("://").unwrap().1
+    }
+
+    /// The address of `path`.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.gateway)
     }
 
     /// The process.
@@ -155,10 +170,19 @@ impl Program {
 
     /// Sends a chat request.
     pub(crate) async fn chat(&self, body: &Value) -> reqwest::Response {
-        let url = format!("{}/v1/chat/completions", self.gateway);
-        let request = self.client.post(url).body(body.to_string());
-        let request = request.header("content-type", "application/json");
+        self.chat_request(body).send().await.unwrap()
+    }
+
+    /// Sends a chat request with a key.
+    pub(crate) async fn chat_as(&self, key: &str, body: &Value) -> reqwest::Response {
+        let request = self.chat_request(body).bearer_auth(key);
         request.send().await.unwrap()
+    }
+
+    fn chat_request(&self, body: &Value) -> reqwest::RequestBuilder {
+        let request = self.client.post(self.url("/v1/chat/completions"));
+        let request = request.header("content-type", "application/json");
+        request.body(body.to_string())
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink, sync::Arc};
 
 use groundwire::{
     app::App,
-    config::{Config, Environment},
+    config::{Config, Environment, Secret},
     retrieval::Source,
 };
 use serde_json::{Value, json};
@@ -227,7 +227,12 @@ fn what_a_change_does_not_touch_keeps_what_it_holds() {
         file_id: 512,
         ..Source::default()
     };
-    let link = before.signer.links("http://x").to(&document);
+    let link = before
+        .gateway_search()
+        .reach
+        .signer
+        .links("http://x")
+        .to(&document);
     let signed = link.split(['?', '=', '&', '#']).collect::<Vec<_>>();
     let (expires, signature) = (signed[2].parse().unwrap(), signed[4]);
 
@@ -236,8 +241,12 @@ fn what_a_change_does_not_touch_keeps_what_it_holds() {
     let fewer = format!("limits.concurrent_requests = 7\nlinks.secret = \"s\"\n{two}");
     let fewer = after.rebuild(app(&fewer)).unwrap();
 
-    assert!(after.signer.opens(512, expires, signature));
-    assert!(!fewer.signer.opens(512, expires, signature));
+    let opens = |app: &App| {
+        let signer = &app.gateway_search().reach.signer;
+        signer.opens(512, expires, signature)
+    };
+    assert!(opens(&after));
+    assert!(!opens(&fewer));
     let known = |app: &App, name: &str| {
         let mut upstreams = app.catalog.upstreams().iter();
         Arc::clone(upstreams.find(|upstream| upstream.name() == name).unwrap())
@@ -265,5 +274,44 @@ async fn a_folder_that_did_not_change_is_not_read_again() {
 
     let after = before.rebuild(text("retry.attempts = 1")).unwrap();
 
-    assert!(Arc::ptr_eq(&before.documents, &after.documents));
+    assert!(Arc::ptr_eq(
+        &before.gateway_search().documents,
+        &after.gateway_search().documents
+    ));
+}
+
+#[test]
+fn a_search_key_keeps_what_it_found_when_other_keys_change() {
+    let key = |name: &str, digit: char| {
+        let digest: String = std::iter::repeat_n(digit, 64).collect();
+        format!(
+            "[[keys]]\nname = \"{name}\"\nsha256 = \"{digest}\"\nworkspace_id = [42]\nsearch_api_key = \"lo-{name}\"\n"
+        )
+    };
+    let config = |keys: &str| {
+        let text = format!("[upstreams.one]\nbase_url = \"http://127.0.0.1:1/v1\"\n{keys}");
+        Config::parse(&text, &Environment::from([("LIGHTON_API_KEY", "k")])).unwrap()
+    };
+    let (acme, beta, gamma) = (key("acme", 'a'), key("beta", 'b'), key("gamma", 'c'));
+    let before = App::build(config(&format!("{acme}{beta}"))).unwrap();
+
+    let after = before.rebuild(config(&format!("{beta}{gamma}"))).unwrap();
+
+    let retriever = |app: &App, name: &str| {
+        let search = app.search_with(&Secret::new(format!("lo-{name}")));
+        Arc::clone(&search.reach.retriever)
+    };
+    assert!(Arc::ptr_eq(
+        &retriever(&before, "beta"),
+        &retriever(&after, "beta")
+    ));
+    for (one, other) in [("beta", "gamma"), ("acme", "beta"), ("acme", "gamma")] {
+        // The key of `acme` is gone: what is left of it leads nowhere, and above all not to another's.
+        let (one, other) = (retriever(&after, one), retriever(&after, other));
+        assert!(!Arc::ptr_eq(&one, &other));
+    }
+    assert!(!Arc::ptr_eq(
+        &retriever(&after, "acme"),
+        &after.gateway_search().reach.retriever
+    ));
 }

@@ -22,6 +22,8 @@ mod support {
 }
 
 mod auth;
+mod cors;
+mod egress;
 mod errors;
 mod faults;
 mod grounded;
@@ -36,6 +38,9 @@ mod streams;
 // The second halves of `grounded`, `auth`, `inject`, `errors`, `faults`, `scopes` and `streams`.
 mod citations;
 mod client_keys;
+mod file_scopes;
+mod key_life;
+mod own_search;
 mod packing;
 mod refusals;
 mod retries;

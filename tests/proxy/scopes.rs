@@ -167,8 +167,11 @@ async fn a_passage_from_outside_the_scope_never_reaches_the_model_or_the_client(
         json!({"workspace_id": 42}),
         json!({"file_id": [512]}),
     ] {
-        let lighton =
-            FakeLightOn::new().finds([foreign.clone(), result("Five years."), homeless.clone()]);
+        let file =
+            json!({"id": 512, "filename": "policy.pdf", "workspace": {"id": 42, "name": "w"}});
+        let lighton = FakeLightOn::new()
+            .always("/api/v3/files/512", Reply::json(file))
+            .finds([foreign.clone(), result("Five years."), homeless.clone()]);
         let upstream = Server::new().then(says("a"));
         let gateway = Gateway::start(&lighton, &upstream, &key("acme", SOME)).await;
 

@@ -26,13 +26,14 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 use self::socket::Socket;
+use crate::http::Transport;
 
 /// How long a client may take to send the head of a request, the first one counted from its connection: slow ones must not hold a place.
 const HEAD: Duration = Duration::from_secs(30);
@@ -44,16 +45,21 @@ const REST: Duration = Duration::from_secs(120);
 const LAST_REST: Duration = Duration::from_millis(500);
 
 /// Serves one connection until it ends; after `closing` it takes no further request and does not rest.
-pub(super) async fn serve(
+pub(super) async fn serve<S>(
     server: Arc<auto::Builder<TokioExecutor>>,
-    socket: TcpStream,
+    socket: S,
+    transport: Transport,
     router: Router,
     closing: CancellationToken,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let life = Arc::new(Life::default());
     let socket = Socket::new(socket, Arc::clone(&life));
     let service = Counted {
         router,
+        transport,
         life: Arc::clone(&life),
     };
     let connection = server.serve_connection(TokioIo::new(socket), service);
@@ -178,6 +184,7 @@ impl Drop for UnderWay {
 #[derive(Debug, Clone)]
 struct Counted {
     router: Router,
+    transport: Transport,
     life: Arc<Life>,
 }
 
@@ -186,11 +193,12 @@ impl Service<Request<Incoming>> for Counted {
     type Error = std::convert::Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let under_way = UnderWay::new(&self.life);
         if request.version() == Version::HTTP_2 {
             self.life.is_multiplexed.store(true, Ordering::Release);
         }
+        request.extensions_mut().insert(self.transport);
         // A router is ready at all times.
         let life = Arc::clone(&self.life);
         let answering = self.router.clone().call(request.map(|body| Asked {

@@ -14,7 +14,6 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep},
 };
 
@@ -27,8 +26,8 @@ const LINGER: Duration = Duration::from_secs(30);
 const LINGER_BYTES: usize = 64 << 20;
 
 /// A socket that notes when something comes in.
-pub(super) struct Socket {
-    socket: TcpStream,
+pub(super) struct Socket<S> {
+    socket: S,
     life: Arc<Life>,
     linger: Option<Linger>,
 }
@@ -39,8 +38,8 @@ struct Linger {
     end: Pin<Box<Sleep>>,
 }
 
-impl Socket {
-    pub(super) fn new(socket: TcpStream, life: Arc<Life>) -> Self {
+impl<S: AsyncRead + Unpin> Socket<S> {
+    pub(super) fn new(socket: S, life: Arc<Life>) -> Self {
         Self {
             socket,
             life,
@@ -70,7 +69,7 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -85,7 +84,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

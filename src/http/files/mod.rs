@@ -31,7 +31,7 @@ use crate::{
         files::{DeletedFile, FileObject, FileState},
     },
     retrieval::{
-        self,
+        self, DocumentStore,
         documents::{FileFilter, FileStatus, Page, StoredFile},
     },
 };
@@ -64,7 +64,7 @@ pub(super) async fn list(
         .find(|(key, _)| key == "purpose");
     let mut files = Vec::new();
     if purpose.is_none_or(|(_, purpose)| SEARCHED.contains(&purpose.as_str())) {
-        files = all(&app, &principal.scope, &paging).await?;
+        files = all(&app, &principal, &paging).await?;
     }
     if paging.order == Order::Ascending {
         files.reverse();
@@ -79,7 +79,7 @@ pub(super) async fn retrieve(
     Extension(principal): Extension<Arc<Principal>>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let file = within(&app, &principal.scope, &id).await?;
+    let file = within(&app, &principal, &id).await?;
     Ok(json(&Json::of(&shown(file))))
 }
 
@@ -89,8 +89,13 @@ pub(super) async fn content(
     Extension(principal): Extension<Arc<Principal>>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let file = within(&app, &principal.scope, &id).await?;
-    let content = app.files.content(file.id).await.map_err(failed)?;
+    let file = within(&app, &principal, &id).await?;
+    let content = app
+        .search(&principal)
+        .files
+        .content(file.id)
+        .await
+        .map_err(failed)?;
     let content = content.ok_or_else(unknown)?;
     let kind = content
         .content_type
@@ -122,8 +127,8 @@ pub(super) async fn delete(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     writable(&app)?;
-    let file = within(&app, &principal.scope, &id).await?;
-    let deleted = app.files.delete(file.id).await;
+    let file = within(&app, &principal, &id).await?;
+    let deleted = app.search(&principal).files.delete(file.id).await;
     // Whatever the answer was: it may have been done.
     changed(&app, file.workspace.map(|workspace| workspace.id));
     if !deleted.map_err(failed)? {
@@ -133,7 +138,12 @@ pub(super) async fn delete(
 }
 
 /// Every file within the scope, newest first; no more of them than the page that is asked for needs.
-async fn all(app: &App, scope: &Scope, paging: &Paging) -> Result<Vec<FileObject>, ApiError> {
+async fn all(
+    app: &App,
+    principal: &Principal,
+    paging: &Paging,
+) -> Result<Vec<FileObject>, ApiError> {
+    let (store, scope) = (&app.search(principal).files, &principal.scope);
     let filter = FileFilter {
         workspaces: workspaces(scope),
         ..FileFilter::default()
@@ -144,7 +154,7 @@ async fn all(app: &App, scope: &Scope, paging: &Paging) -> Result<Vec<FileObject
             number: step,
             size: STEP,
         };
-        let listed = app.files.list(&filter, page).await.map_err(failed)?;
+        let listed = store.list(&filter, page).await.map_err(failed)?;
         let inside = listed.items.into_iter().filter(|file| holds(scope, file));
         files.extend(inside.map(shown));
         if !listed.more || reaches(&files, paging) {
@@ -170,22 +180,23 @@ fn reaches(files: &[FileObject], paging: &Paging) -> bool {
 }
 
 /// The file that `id` names, where the scope holds it.
-async fn within(app: &App, scope: &Scope, id: &str) -> Result<StoredFile, ApiError> {
+async fn within(app: &App, principal: &Principal, id: &str) -> Result<StoredFile, ApiError> {
+    let (store, scope) = (app.search(principal).files.as_ref(), &principal.scope);
     let id = number(plain(id)).ok_or_else(unknown)?;
-    let file = app.files.file(id).await.map_err(failed)?;
+    let file = store.file(id).await.map_err(failed)?;
     let file = file.ok_or_else(unknown)?;
     let told = file.workspace.is_some();
     if holds(scope, &file) {
         return Ok(file);
     }
-    if told || !listed(app, scope, id).await? {
+    if told || !listed(store, scope, id).await? {
         return Err(unknown());
     }
     Ok(file)
 }
 
 /// Whether a file whose workspace nobody tells is on the lists of the scope's workspaces.
-async fn listed(app: &App, scope: &Scope, id: i64) -> Result<bool, ApiError> {
+async fn listed(store: &dyn DocumentStore, scope: &Scope, id: i64) -> Result<bool, ApiError> {
     for workspace in workspaces(scope) {
         let filter = FileFilter {
             workspaces: vec![workspace],
@@ -196,7 +207,7 @@ async fn listed(app: &App, scope: &Scope, id: i64) -> Result<bool, ApiError> {
                 number: step,
                 size: STEP,
             };
-            let page = app.files.list(&filter, page).await.map_err(failed)?;
+            let page = store.list(&filter, page).await.map_err(failed)?;
             if page
                 .items
                 .iter()

@@ -93,7 +93,7 @@ pub(in crate::http) async fn create(
         length: ahead.length(),
         bytes: bytes(ahead, parts, workspace, fields.clone(), &fault, &length),
     };
-    let stored = app.files.upload(upload).await;
+    let stored = app.search(&principal).files.upload(upload).await;
     // Whatever the answer was: it may be stored.
     changed(&app, workspace);
     if let Some(refused) = fault.take() {

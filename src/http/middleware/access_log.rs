@@ -114,7 +114,7 @@ pub(in crate::http) async fn observe(
     let endpoint = route.map_or_else(|| "other".to_owned(), |route| route.as_str().to_owned());
 
     let app = parts.load_full();
-    let is_probe = matches!(path.as_str(), "/healthz" | "/readyz" | "/metrics");
+    let is_probe = matches!(endpoint.as_str(), "/healthz" | "/readyz" | "/metrics");
     let place = if is_probe {
         None
     } else {

@@ -8,10 +8,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, header};
+use jiff::Timestamp;
 
 use super::access_log::Notes;
 use crate::{
-    access::Principal,
+    access::{Denied, Principal},
     app::App,
     http::{Parts, error::ApiError},
 };
@@ -49,9 +50,13 @@ pub(in crate::http) fn principal(
             "send your key in the header `Authorization: Bearer <key>`",
         ));
     };
-    let found = app.keys.find(presented).cloned();
-    found.ok_or_else(|| {
-        ApiError::unauthorized("this key is not known here; check it, or ask the operator for one")
+    let admitted = app.keys.admit(presented, Timestamp::now());
+    admitted.cloned().map_err(|refused| {
+        ApiError::unauthorized(match refused {
+            Denied::Unknown => "this key is not known here; check it, or ask the operator for one",
+            Denied::Disabled => "this key is disabled; ask the operator to enable it",
+            Denied::Expired => "this key has expired; ask the operator for a new one",
+        })
     })
 }
 

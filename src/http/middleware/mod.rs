@@ -1,5 +1,6 @@
-//! What stands between the socket and a handler, in the order of a request: the log, then the key, then its limits.
+//! What stands between the socket and a handler, in the order of a request: other origins, the log, the key, its limits.
 
 pub(super) mod access_log;
 pub(super) mod auth;
+pub(super) mod cors;
 pub(super) mod rate_limit;

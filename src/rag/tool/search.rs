@@ -149,7 +149,7 @@ impl Session {
             return Ok(queries.iter().map(|_| None).collect());
         }
         let began = Instant::now();
-        let retriever = &self.pipeline.retriever;
+        let retriever = &self.job.reach.retriever;
         let searches = join_all(queries.iter().map(|query| async move {
             match query {
                 Some(query) => Some((retriever.search(query).await, began.elapsed())),

@@ -347,7 +347,7 @@ impl Session {
 
     /// Where citations lead; `None`: the answer is not cited.
     pub(super) fn links(&self) -> Option<Links> {
-        (self.style == Style::Numbered).then(|| self.pipeline.signer.links(&self.job.base))
+        (self.style == Style::Numbered).then(|| self.job.reach.signer.links(&self.job.base))
     }
 }
 

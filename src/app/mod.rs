@@ -1,5 +1,7 @@
 //! `App`: every long-lived part, built once from a [`Config`].
 
+mod search;
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -8,24 +10,15 @@ use std::sync::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use self::search::Search;
+use self::search::Searches;
 use crate::{
-    access::{self, KeyRing, Limiter},
-    config::{Config, FilesTarget, SearchBackend, SearchCache, Timeouts, WorkspaceId},
+    access::{self, KeyRing, Limiter, Principal},
+    config::{Config, Secret, Timeouts, WorkspaceId},
     rag::{Pipeline, links::Signer, tool::KeptTurns},
-    retrieval::{
-        Retriever,
-        cached::Cached,
-        documents::DocumentStore,
-        lighton::{self, LightOn, paradigm::Paradigm},
-        local::{LocalFolder, folder::Progress},
-        nowhere::Nowhere,
-    },
     telemetry::metrics::Metrics,
     upstream::{Catalog, Client},
 };
-
-/// Paces the requests to Paradigm's files. Its own limit is not public; LightOn's other API takes as many.
-const PARADIGM_REQUESTS_PER_MINUTE: u32 = 1000;
 
 /// What an upstream may send on one HTTP/2 stream before it is read, in bytes: what a client that does not read costs. (hyper's own is 2 MB.)
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -46,19 +39,14 @@ pub struct App {
     pub catalog: Arc<Catalog>,
     /// Answers requests.
     pub pipeline: Arc<Pipeline>,
-    /// The documents behind citations.
-    pub documents: Arc<dyn DocumentStore>,
-    /// Where `/v1/files` stores: the same, unless the operator chose another service.
-    pub files: Arc<dyn DocumentStore>,
-    /// Signs the links in citations.
-    pub signer: Signer,
     /// Places for requests under way.
     pub places: Arc<Semaphore>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Ends the answers that are still open at the end of a drain.
     pub stop: CancellationToken,
-    search: Search,
+    searches: Searches,
+    signer: Signer,
     http: reqwest::Client,
     draining: Arc<AtomicBool>,
 }
@@ -93,8 +81,8 @@ impl App {
     }
 
     fn assemble(config: Config, before: Option<&Self>) -> Result<Self, BuildError> {
-        let search = Search::new(&config, before)?;
-        let files = files(&config, &search.documents)?;
+        let signer = signer(&config, before).map_err(BuildError::Random)?;
+        let searches = Searches::new(&config, &signer, before)?;
         let http = match before {
             Some(before) if before.config.timeouts.connect == config.timeouts.connect => {
                 before.http.clone()
@@ -104,13 +92,10 @@ impl App {
         let client = Client::new(http.clone(), &config.timeouts, &config.limits);
         let known = before.map(|before| before.catalog.as_ref());
         let catalog = Arc::new(Catalog::new(&config, client.clone(), known));
-        let signer = signer(&config, before).map_err(BuildError::Random)?;
         let pipeline = Pipeline {
-            retriever: Arc::clone(&search.retriever),
             client,
             catalog: Arc::clone(&catalog),
             retry: config.retry.clone(),
-            signer: signer.clone(),
             kept: before.map_or_else(KeptTurns::default, |before| before.pipeline.kept.clone()),
         };
         let shared = config.limits.shared.as_ref();
@@ -125,11 +110,9 @@ impl App {
             limiter,
             catalog,
             pipeline: Arc::new(pipeline),
-            documents: Arc::clone(&search.documents),
-            files,
-            search,
-            http,
+            searches,
             signer,
+            http,
             places,
             metrics: before.map_or_else(Arc::default, |before| Arc::clone(&before.metrics)),
             stop: before.map_or_else(CancellationToken::new, |before| before.stop.clone()),
@@ -138,17 +121,48 @@ impl App {
         })
     }
 
+    /// What the key of `principal` searches with.
+    pub fn search(&self, principal: &Principal) -> &Arc<Search> {
+        match &principal.search_api_key {
+            Some(key) => self.search_with(key),
+            None => self.gateway_search(),
+        }
+    }
+
+    /// What a client's own key for search reaches.
+    pub fn search_with(&self, key: &Secret) -> &Arc<Search> {
+        self.searches.own(key)
+    }
+
+    /// What the gateway's own key searches with.
+    pub fn gateway_search(&self) -> &Arc<Search> {
+        self.searches.gateway()
+    }
+
+    /// Everything that somebody's key searches with.
+    pub fn searches(&self) -> impl Iterator<Item = &Arc<Search>> {
+        self.searches.iter()
+    }
+
+    /// What tells whether search is up: the gateway's own, or that of some client where only clients have keys for it.
+    pub fn probed_search(&self) -> &Arc<Search> {
+        let somewhere = self
+            .searches()
+            .find(|search| search.leads_somewhere(&self.config));
+        somewhere.unwrap_or(self.gateway_search())
+    }
+
     /// Notes that documents of `workspace` were created, changed or deleted: what was found before may be wrong now.
     pub fn documents_changed(&self, workspace: WorkspaceId) {
-        if let Some(cache) = &self.search.cache {
-            cache.invalidate(workspace);
+        for search in self.searches() {
+            search.documents_changed(workspace);
         }
     }
 
     /// Notes that the service reads a new document of `workspace`, which is found only when it is through with it.
     pub fn documents_coming(&self, workspace: WorkspaceId) {
-        if let Some(cache) = &self.search.cache {
-            cache.unsettle(workspace);
+        for search in self.searches() {
+            search.documents_coming(workspace);
         }
     }
 
@@ -181,125 +195,6 @@ fn signer(config: &Config, before: Option<&App>) -> Result<Signer, getrandom::Er
             Ok(before.signer.with_ttl(config.links.ttl))
         }
         Some(_) | None => Signer::new(&config.links),
-    }
-}
-
-/// What finds passages and documents.
-struct Search {
-    retriever: Arc<dyn Retriever>,
-    documents: Arc<dyn DocumentStore>,
-    lighton: Option<Arc<LightOn>>,
-    cache: Option<Arc<Cached<LightOn>>>,
-}
-
-impl Search {
-    fn new(config: &Config, before: Option<&App>) -> Result<Self, BuildError> {
-        let same = before.filter(|before| {
-            let (old, new) = (&before.config.search, &config.search);
-            old.backend == new.backend && old.timeout == new.timeout
-        });
-        match &config.search.backend {
-            SearchBackend::LightOn { api_key: None, .. } => {
-                let nowhere = Arc::new(Nowhere);
-                Ok(Self::uncached(Arc::clone(&nowhere) as _, nowhere))
-            }
-            SearchBackend::LightOn {
-                base_url,
-                api_key: Some(key),
-                requests_per_minute,
-            } => {
-                let settings = config.search.cache;
-                let same = same.filter(|before| {
-                    let old = &before.config;
-                    old.timeouts.connect == config.timeouts.connect && old.retry == config.retry
-                });
-                if let Some(client) = same.and_then(|before| before.search.lighton.as_ref()) {
-                    let kept = same.filter(|before| before.config.search.cache == settings);
-                    let kept = kept.and_then(|before| before.search.cache.clone());
-                    return Ok(Self::lighton(Arc::clone(client), settings, kept));
-                }
-                let failed = |error: crate::retrieval::Error| BuildError::Search(error.to_string());
-                let http = lighton::http_client(config.timeouts.connect).map_err(failed)?;
-                let options = lighton::Options {
-                    timeout: config.search.timeout,
-                    requests_per_minute: *requests_per_minute,
-                    retry: config.retry.clone(),
-                };
-                let client = LightOn::new(http, base_url, key.clone(), options).map_err(failed)?;
-                Ok(Self::lighton(Arc::new(client), settings, None))
-            }
-            SearchBackend::Local { documents } => {
-                if let Some(before) = same {
-                    let search = &before.search;
-                    let (retriever, documents) = (&search.retriever, &search.documents);
-                    return Ok(Self::uncached(Arc::clone(retriever), Arc::clone(documents)));
-                }
-                let folder = LocalFolder::open(documents, config.search.timeout, report)
-                    .map_err(|error| BuildError::Search(error.to_string()))?;
-                let folder = Arc::new(folder);
-                Ok(Self::uncached(Arc::clone(&folder) as _, folder))
-            }
-        }
-    }
-
-    fn uncached(retriever: Arc<dyn Retriever>, documents: Arc<dyn DocumentStore>) -> Self {
-        Self {
-            retriever,
-            documents,
-            lighton: None,
-            cache: None,
-        }
-    }
-
-    fn lighton(
-        client: Arc<LightOn>,
-        settings: Option<SearchCache>,
-        kept: Option<Arc<Cached<LightOn>>>,
-    ) -> Self {
-        let new = |settings| Arc::new(Cached::new(Arc::clone(&client), settings));
-        let cache = kept.or_else(|| settings.map(new));
-        let retriever: Arc<dyn Retriever> = match &cache {
-            Some(cache) => Arc::clone(cache) as _,
-            None => Arc::clone(&client) as _,
-        };
-        Self {
-            retriever,
-            documents: Arc::clone(&client) as _,
-            lighton: Some(client),
-            cache,
-        }
-    }
-}
-
-/// Where files go. A folder is its own store, and read only.
-fn files(
-    config: &Config,
-    documents: &Arc<dyn DocumentStore>,
-) -> Result<Arc<dyn DocumentStore>, BuildError> {
-    let local = matches!(config.search.backend, SearchBackend::Local { .. });
-    if local || config.files.target == FilesTarget::LightOn {
-        return Ok(Arc::clone(documents));
-    }
-    let failed = |error: crate::retrieval::Error| BuildError::Search(error.to_string());
-    let (base_url, key) = config.paradigm().ok_or_else(|| {
-        BuildError::Search("`files.target` names an upstream that is not there".to_owned())
-    })?;
-    let http = lighton::http_client(config.timeouts.connect).map_err(failed)?;
-    let options = lighton::Options {
-        timeout: config.search.timeout,
-        requests_per_minute: PARADIGM_REQUESTS_PER_MINUTE,
-        retry: config.retry.clone(),
-    };
-    let store = Paradigm::new(http, base_url, key.clone(), options).map_err(failed)?;
-    Ok(Arc::new(store))
-}
-
-/// Tells how the reading of the folder goes: what was skipped, and what is searched in the end.
-fn report(progress: Progress) {
-    match progress {
-        Progress::Skipped { path, reason } => tracing::warn!("`{path}` is not searched: {reason}"),
-        Progress::Indexed { size } => tracing::info!(?size, "the folder of documents is searched"),
-        Progress::Found { .. } | Progress::Read { .. } | Progress::Removed { .. } => {}
     }
 }
 
