@@ -104,6 +104,11 @@ impl Program {
         self.child.id()
     }
 
+    /// The log as it grows.
+    pub(crate) fn log(&self) -> watch::Receiver<String> {
+        self.log.clone()
+    }
+
     /// Waits until the log holds `words`, and gives all of it.
     pub(crate) async fn says(&mut self, words: &str) -> String {
         self.says_times(words, 1).await
@@ -155,10 +160,25 @@ impl Program {
 
     /// Sends a chat request.
     pub(crate) async fn chat(&self, body: &Value) -> reqwest::Response {
-        let url = format!("{}/v1/chat/completions", self.gateway);
+        self.post("/v1/chat/completions", body).send().await.unwrap()
+    }
+
+    /// A request to `path` with a JSON body.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> reqwest::RequestBuilder {
+        let url = format!("{}{path}", self.gateway);
         let request = self.client.post(url).body(body.to_string());
-        let request = request.header("content-type", "application/json");
-        request.send().await.unwrap()
+        request.header("content-type", "application/json")
+    }
+
+    /// How many sockets the process holds; `None` where the system does not tell.
+    pub(crate) fn sockets(&self) -> Option<usize> {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.id())).ok()?;
+        let targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        Some(
+            targets
+                .filter(|target| target.to_string_lossy().starts_with("socket:"))
+                .count(),
+        )
     }
 }
 

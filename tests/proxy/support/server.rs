@@ -143,6 +143,19 @@ impl Server {
         .await;
     }
 
+    /// Waits until no request is being answered, then closes every connection that rests, and waits for its end: what is open after this was
+    /// never let go of.
+    pub(crate) async fn settled(&self) {
+        until(
+            &self.stage.answering,
+            |count| *count == 0,
+            "the end of every answer",
+        )
+        .await;
+        self.stage.partings.send_modify(|count| *count += 1);
+        self.all_closed().await;
+    }
+
     /// How many connections were accepted so far.
     pub(crate) fn connections(&self) -> usize {
         *self.stage.accepted.borrow()
@@ -186,6 +199,10 @@ struct Stage {
     requests: watch::Sender<Vec<Request>>,
     body_bytes: watch::Sender<usize>,
     hangups: watch::Sender<usize>,
+    /// Requests that came in whole and whose answer is not played to its end.
+    answering: watch::Sender<usize>,
+    /// How often all resting connections were told to close.
+    partings: watch::Sender<usize>,
     open: watch::Sender<usize>,
     accepted: watch::Sender<usize>,
 }
@@ -248,10 +265,11 @@ async fn accept(listener: TcpListener, stage: Arc<Stage>) {
         stage.accepted.send_modify(|count| *count += 1);
         stage.open.send_modify(|count| *count += 1);
         let stage = Arc::clone(&stage);
+        let partings = stage.partings.subscribe();
         connections.spawn(async move {
             let _ = stream.set_nodelay(true);
             let mut connection = Connection::new(stream, number);
-            if let Err(HungUp) = serve(&mut connection, &stage).await {
+            if let Err(HungUp) = serve(&mut connection, &stage, partings).await {
                 stage.hangups.send_modify(|count| *count += 1);
             }
             drop(connection);
@@ -260,17 +278,30 @@ async fn accept(listener: TcpListener, stage: Arc<Stage>) {
     }
 }
 
-async fn serve(connection: &mut Connection, stage: &Stage) -> Result<(), HungUp> {
-    while let Some(request) = connection.request(&stage.body_bytes).await? {
+async fn serve(
+    connection: &mut Connection,
+    stage: &Stage,
+    mut partings: watch::Receiver<usize>,
+) -> Result<(), HungUp> {
+    loop {
+        let request = tokio::select! {
+            request = connection.request(&stage.body_bytes) => request?,
+            _ = partings.changed() => return Ok(()),
+        };
+        let Some(request) = request else {
+            return Ok(());
+        };
+        stage.answering.send_modify(|count| *count += 1);
         let reply = stage.script.lock().unwrap().answer(&request);
         stage
             .requests
             .send_modify(|requests| requests.push(request));
-        if connection.play(reply).await? == Next::End {
-            break;
+        let played = connection.play(reply).await;
+        stage.answering.send_modify(|count| *count -= 1);
+        if played? == Next::End {
+            return Ok(());
         }
     }
-    Ok(())
 }
 
 async fn until<T: Clone>(
