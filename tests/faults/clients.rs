@@ -113,7 +113,11 @@ fn client_leaves_during_a_tool_turn() {
         leaves(&stage, stage.upstream.received(2)).await;
 
         stage.upstream.closed().await;
-        assert_eq!(stage.lighton.requests().len(), 1, "nothing was searched for");
+        assert_eq!(
+            stage.lighton.requests().len(),
+            1,
+            "nothing was searched for"
+        );
         stage.nothing_is_left().await;
     });
 }

@@ -109,10 +109,15 @@ impl Kind {
     /// A good answer that says `ab`.
     pub(crate) fn answer(self) -> Reply {
         if self.streams() {
-            sse([self.chunk("a"), self.chunk("b"), self.finish()])
+            self.finished().piece("data: [DONE]\n\n")
         } else {
             Reply::json(self.whole())
         }
+    }
+
+    /// That answer as a stream, without `[DONE]`.
+    pub(crate) fn finished(self) -> Reply {
+        sse_unfinished([self.chunk("a"), self.chunk("b"), self.finish()])
     }
 
     /// The beginning of that answer: of a stream its first event, of a whole answer the first half of its bytes.

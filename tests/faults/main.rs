@@ -42,4 +42,3 @@ mod clients;
 mod midway;
 mod operator;
 mod search;
-

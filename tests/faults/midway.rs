@@ -63,6 +63,21 @@ fn cut_in_the_middle_of_an_event() {
 }
 
 #[test]
+fn cut_in_the_middle_of_an_event_behind_the_finish() {
+    let half = "data: {\"id\":\"up\",\"choices\":[],\"usage\":{\"prompt_tok";
+    let grounded = |kind: Kind| kind.streams() && kind.searches();
+    each(&Kind::those(grounded), async |kind| {
+        let stage = Stage::new(kind, TWICE).await;
+
+        let heard = stage.suffers([kind.finished().piece(half)]).await;
+
+        // Nothing of the answer is missing.
+        heard.answered();
+        stage.nothing_is_left().await;
+    });
+}
+
+#[test]
 fn cut_without_done() {
     for fault in [
         |begun: Reply| begun,

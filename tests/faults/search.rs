@@ -119,7 +119,9 @@ fn search_that_fails_is_done_without_where_the_operator_says_so() {
     let settings = format!("{TWICE}rag.on_search_error = \"answer\"\n");
     each(&Kind::those(Kind::searches), async |kind| {
         let stage = Stage::new(kind, &settings).await;
-        stage.lighton.push(Reply::json(json!({"error": "internal"})));
+        stage
+            .lighton
+            .push(Reply::json(json!({"error": "internal"})));
         if kind.calls() {
             stage.upstream.push(kind.call());
         }

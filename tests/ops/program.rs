@@ -160,7 +160,10 @@ impl Program {
 
     /// Sends a chat request.
     pub(crate) async fn chat(&self, body: &Value) -> reqwest::Response {
-        self.post("/v1/chat/completions", body).send().await.unwrap()
+        self.post("/v1/chat/completions", body)
+            .send()
+            .await
+            .unwrap()
     }
 
     /// A request to `path` with a JSON body.
