@@ -44,11 +44,23 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server with an empty script, on a free port.
     pub(crate) fn new() -> Self {
+        Self::on_stage(Stage::default())
+    }
+
+    /// Starts a server that makes up every answer; it keeps no record of what it was asked.
+    pub(crate) fn improvising(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::on_stage(Stage {
+            improvise: Some(Box::new(answer)),
+            ..Stage::default()
+        })
+    }
+
+    fn on_stage(stage: Stage) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
-        let stage = Arc::new(Stage::default());
+        let stage = Arc::new(stage);
         let accepting = tokio::spawn(accept(listener, Arc::clone(&stage)));
         Self {
             address,
@@ -196,6 +208,8 @@ pub(crate) fn nobody() -> SocketAddr {
 #[derive(Default)]
 struct Stage {
     script: Mutex<Script>,
+    /// Takes the place of the script, and of the record.
+    improvise: Option<Box<dyn Fn(&Request) -> Reply + Send + Sync>>,
     requests: watch::Sender<Vec<Request>>,
     body_bytes: watch::Sender<usize>,
     hangups: watch::Sender<usize>,
@@ -292,10 +306,16 @@ async fn serve(
             return Ok(());
         };
         stage.answering.send_modify(|count| *count += 1);
-        let reply = stage.script.lock().unwrap().answer(&request);
-        stage
-            .requests
-            .send_modify(|requests| requests.push(request));
+        let reply = match &stage.improvise {
+            Some(improvise) => improvise(&request),
+            None => {
+                let reply = stage.script.lock().unwrap().answer(&request);
+                stage
+                    .requests
+                    .send_modify(|requests| requests.push(request));
+                reply
+            }
+        };
         let played = connection.play(reply).await;
         stage.answering.send_modify(|count| *count -= 1);
         if played? == Next::End {

@@ -1,0 +1,160 @@
+//! Whether an answer is one: what the contract allows, and nothing else.
+
+use serde_json::Value;
+
+use crate::{asked::Asked, provider};
+
+/// What came of a request.
+pub(crate) struct Heard {
+    status: u16,
+    content_type: String,
+    pub(crate) body: Vec<u8>,
+    /// Why it ended before its end.
+    pub(crate) broken: Option<String>,
+}
+
+/// What it is worth.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// An answer, with how it ended.
+    Answered(&'static str),
+    /// An error of the contract: by its status, or in the closing event of a stream.
+    Failed(String),
+    /// The client left.
+    Left,
+    /// None of these, and why.
+    Lost(String),
+}
+
+impl Heard {
+    pub(crate) fn new(response: &reqwest::Response) -> Self {
+        let content_type = response.headers().get("content-type");
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        Self {
+            status: response.status().as_u16(),
+            content_type: content_type.unwrap_or_default().to_owned(),
+            body: Vec::new(),
+            broken: None,
+        }
+    }
+
+    pub(crate) fn nothing(error: &reqwest::Error) -> Self {
+        Self {
+            status: 0,
+            content_type: String::new(),
+            body: Vec::new(),
+            broken: Some(format!("no answer: {error:?}")),
+        }
+    }
+}
+
+/// Judges what came of `asked`.
+pub(crate) fn judge(asked: Asked, heard: Heard) -> Verdict {
+    let verdict = match &heard.broken {
+        Some(broken) => Err(format!("broken off: {broken}")),
+        None if heard.status != 200 => refusal(&heard),
+        None if heard.content_type.starts_with("text/event-stream") => stream(asked, &heard),
+        None => whole(asked, &heard),
+    };
+    verdict.unwrap_or_else(|reason| {
+        let body = String::from_utf8_lossy(&heard.body);
+        let end = body.chars().rev().take(600).collect::<Vec<_>>();
+        let end: String = end.into_iter().rev().collect();
+        Verdict::Lost(format!("{reason}; {} {asked:?}: ...{end}", heard.status))
+    })
+}
+
+fn refusal(heard: &Heard) -> Result<Verdict, String> {
+    let body: Value = serde_json::from_slice(&heard.body)
+        .map_err(|error| format!("an error that is no JSON ({error})"))?;
+    let error = body.get("error").ok_or("an error without `error`")?;
+    let code = code(error)?;
+    Ok(Verdict::Failed(format!("{} {code}", heard.status)))
+}
+
+/// The code of an error that has all that OpenAI's have.
+fn code(error: &Value) -> Result<&str, String> {
+    let text = |key: &str| {
+        let text = error.get(key).and_then(Value::as_str);
+        text.filter(|text| !text.is_empty())
+            .ok_or_else(|| format!("an error without `{key}`"))
+    };
+    text("message")?;
+    if error.get("param").is_none() {
+        return Err("an error without `param`".to_owned());
+    }
+    if text("type")? == "server_error" && text("code")? == "internal_error" {
+        return Err("the gateway's own failure".to_owned());
+    }
+    text("code")
+}
+
+fn whole(asked: Asked, heard: &Heard) -> Result<Verdict, String> {
+    let body: Value = serde_json::from_slice(&heard.body)
+        .map_err(|error| format!("an answer that is no JSON ({error})"))?;
+    if asked.streams {
+        return Err("a whole answer to who asked for a stream".to_owned());
+    }
+    if asked.said(&body) != provider::text() {
+        return Err("an answer with another text".to_owned());
+    }
+    Ok(Verdict::Answered("whole"))
+}
+
+fn stream(asked: Asked, heard: &Heard) -> Result<Verdict, String> {
+    let body = std::str::from_utf8(&heard.body).map_err(|_| "a stream that is no text")?;
+    if !body.ends_with("\n\n") {
+        return Err("a stream that ends inside an event".to_owned());
+    }
+    let mut said = String::new();
+    let mut ending = None;
+    for data in body.lines().filter_map(|line| line.strip_prefix("data: ")) {
+        if ending.is_some_and(|ending| ending != "finish") {
+            return Err("a stream that goes on behind its end".to_owned());
+        }
+        if data == "[DONE]" {
+            ending = Some("[DONE]");
+            continue;
+        }
+        let event: Value = match serde_json::from_str(data) {
+            Ok(event) => event,
+            // With retrieval off, whole events pass byte for byte.
+            Err(_) if asked.mode == "off" => continue,
+            Err(error) => return Err(format!("an event that is no JSON ({error})")),
+        };
+        said.push_str(asked.said(&event));
+        let finish = &event["choices"][0]["finish_reason"];
+        if let Some(error) = event.get("error") {
+            if finish != "error" {
+                return Err("an error that is no closing event".to_owned());
+            }
+            is_beginning(&said)?;
+            let code = code(error)?.to_owned();
+            return if body.ends_with(&format!("data: {data}\n\n")) {
+                Ok(Verdict::Failed(format!("closed with {code}")))
+            } else {
+                Err("a stream that goes on behind its error".to_owned())
+            };
+        }
+        if finish.is_string() {
+            ending = Some("finish");
+        }
+    }
+    match ending {
+        Some("[DONE]") if said == provider::text() => Ok(Verdict::Answered("streamed, [DONE]")),
+        // The upstream's bytes, its missing `[DONE]` included.
+        Some("finish") if asked.mode == "off" && said == provider::text() => {
+            Ok(Verdict::Answered("relayed, finish without [DONE]"))
+        }
+        Some(_) if said != provider::text() => Err("a stream with another text".to_owned()),
+        Some(_) | None => Err("a stream without [DONE] or a closing error".to_owned()),
+    }
+}
+
+/// A stream that failed says the beginning of the answer, and no word twice.
+fn is_beginning(said: &str) -> Result<(), String> {
+    match provider::text().starts_with(said) {
+        true => Ok(()),
+        false => Err("a failed stream with another text".to_owned()),
+    }
+}
