@@ -75,8 +75,11 @@ pub(super) async fn serve(
                 (None, None) => {}
             }
         }
-        // In good order: HTTP/2 tells the client which of its requests were still heard.
-        connection.as_mut().graceful_shutdown();
+        if life.was_heard() {
+            // In good order: HTTP/2 tells the client which of its requests were still heard.
+            connection.as_mut().graceful_shutdown();
+        }
+        // A client that connected a moment ago has its first request on the way; hyper would hang up on it.
         closed = Some(life.now());
         clock.as_mut().reset(Instant::now() + LAST_REST);
     }
@@ -94,6 +97,8 @@ struct Life {
     is_multiplexed: AtomicBool,
     /// When the last answer ended.
     rested: AtomicU64,
+    /// Whether anything came in.
+    heard: AtomicBool,
 }
 
 impl Default for Life {
@@ -105,6 +110,7 @@ impl Default for Life {
             head: AtomicU64::new(1),
             is_multiplexed: AtomicBool::new(false),
             rested: AtomicU64::new(0),
+            heard: AtomicBool::new(false),
         }
     }
 }
@@ -126,12 +132,17 @@ impl Life {
     }
 
     fn hear(&self, now: u64) {
+        self.heard.store(true, Ordering::Release);
         let is_head = !self.is_multiplexed.load(Ordering::Acquire);
         if is_head && self.requests.load(Ordering::Acquire) == 0 {
             // Only the first byte of a head begins its time: one byte now and then must not prolong it.
             let (order, failed) = (Ordering::AcqRel, Ordering::Acquire);
             let _ = self.head.compare_exchange(0, now.max(1), order, failed);
         }
+    }
+
+    fn was_heard(&self) -> bool {
+        self.heard.load(Ordering::Acquire)
     }
 
     fn begin(&self) {

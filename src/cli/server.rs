@@ -5,6 +5,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
+use futures_util::FutureExt;
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     server::conn::auto,
@@ -12,6 +13,7 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{Signal, SignalKind, signal},
+    task::coop::unconstrained,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -64,6 +66,10 @@ pub(super) async fn serve(
             }
             () = &mut drained, if draining => break,
         }
+    }
+    // Whoever is connected already may have sent a request that no balancer repeats: closing the socket would reset them.
+    while let Some(Ok((socket, peer))) = unconstrained(listener.accept()).now_or_never() {
+        connect(&server, socket, peer, router.clone(), &connections, &end);
     }
     drop(listener);
 

@@ -4,6 +4,7 @@
 //! task, no stream, no place and no socket is left behind.
 
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
@@ -27,7 +28,7 @@ mod support {
 }
 
 #[path = "../ops/program.rs"]
-#[allow(
+#[expect(
     dead_code,
     reason = "each test binary uses its own part of the program"
 )]
@@ -42,3 +43,7 @@ mod clients;
 mod midway;
 mod operator;
 mod search;
+
+mod balancer;
+mod nginx;
+mod restart;

@@ -1,10 +1,5 @@
 //! One gateway between its neighbours, for one fault: it is warmed up, suffers, and is looked at for what stays behind.
 
-#![expect(
-    clippy::expect_used,
-    reason = "test code: a failure here is the test's failure"
-)]
-
 use std::{net::SocketAddr, thread, time::Duration};
 
 use reqwest::{Method, RequestBuilder};

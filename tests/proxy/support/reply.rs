@@ -37,7 +37,7 @@ impl Gate {
 
 /// One thing the server does in the course of a reply.
 #[derive(Debug, Clone)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Writes a piece of the body, framed as the head announced.
     Piece(Vec<u8>),
     /// Writes these bytes as they are, outside any framing.
@@ -76,7 +76,7 @@ pub(crate) struct Reply {
     pub(crate) headers: Vec<(String, String)>,
     pub(super) framing: Framing,
     pub(super) before_head: Vec<Step>,
-    pub(super) steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
 }
 
 impl Reply {

@@ -209,7 +209,7 @@ pub(crate) fn nobody() -> SocketAddr {
 struct Stage {
     script: Mutex<Script>,
     /// Takes the place of the script, and of the record.
-    improvise: Option<Box<dyn Fn(&Request) -> Reply + Send + Sync>>,
+    improvise: Option<Improvise>,
     requests: watch::Sender<Vec<Request>>,
     body_bytes: watch::Sender<usize>,
     hangups: watch::Sender<usize>,
@@ -220,6 +220,9 @@ struct Stage {
     open: watch::Sender<usize>,
     accepted: watch::Sender<usize>,
 }
+
+/// Makes up the answer to a request.
+type Improvise = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
 
 #[derive(Default)]
 struct Script {
