@@ -22,12 +22,17 @@ mod support {
     pub(crate) mod upstream;
 }
 
+#[expect(
+    dead_code,
+    reason = "each test binary uses its own part of the program"
+)]
 mod program;
 
 mod cache;
 mod drain;
 mod metrics;
 mod reload;
+mod wire;
 
 use serde_json::{Value, json};
 
