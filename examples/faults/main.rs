@@ -12,7 +12,6 @@
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a bench: printing is what it is for, and it may fail where it cannot go on"
 )]

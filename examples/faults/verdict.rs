@@ -158,3 +158,94 @@ fn is_beginning(said: &str) -> Result<(), String> {
         false => Err("a failed stream with another text".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::*;
+
+    /// What is said of `body` as the answer to a chat request in mode `inject`.
+    fn judged(streams: bool, status: u16, body: &str) -> Verdict {
+        let mut asked = Asked::at_random(&mut Rng::with_seed(1));
+        (asked.mode, asked.streams, asked.completes) = ("inject", streams, false);
+        let content_type = match streams && status == 200 {
+            true => "text/event-stream; charset=utf-8",
+            false => "application/json",
+        };
+        let heard = Heard {
+            status,
+            content_type: content_type.to_owned(),
+            body: body.as_bytes().to_vec(),
+            broken: None,
+        };
+        judge(asked, heard)
+    }
+
+    fn words(text: &str) -> String {
+        format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+    }
+
+    const FINISH: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    const DONE: &str = "data: [DONE]\n\n";
+    const ERROR: &str = r#"{"message":"m","type":"t","param":null,"code":"c"}"#;
+
+    fn closing(error: &str) -> String {
+        format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"content\":\"\"}},\"finish_reason\":\"error\"}}],\"error\":{error}}}\n\n"
+        )
+    }
+
+    #[test]
+    fn whole_streams_and_closing_errors_are_answers() {
+        let all = words(&provider::text());
+        let good = format!("{all}{FINISH}{DONE}");
+        assert!(matches!(judged(true, 200, &good), Verdict::Answered(_)));
+        let closed = format!(": heartbeat\n\n{}{}", words("w0 "), closing(ERROR));
+        assert!(matches!(judged(true, 200, &closed), Verdict::Failed(_)));
+        let refused = format!("{{\"error\":{ERROR}}}");
+        assert!(matches!(judged(true, 502, &refused), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn everything_else_is_lost() {
+        let all = words(&provider::text());
+        let (first, closed) = (words("w0 "), closing(ERROR));
+        for body in [
+            String::new(),
+            all.clone(),
+            format!("{all}{FINISH}"),
+            format!("{first}{FINISH}{DONE}"),
+            format!("{first}{all}{FINISH}{DONE}"),
+            format!("{all}{FINISH}{DONE}{DONE}"),
+            format!("{first}data: {{\"cho"),
+            format!("{first}{first}{closed}"),
+            format!("{first}{closed}{DONE}"),
+            format!("{first}{closed}{closed}"),
+            format!(
+                "{first}{}",
+                closing("{\"message\":\"m\",\"type\":\"t\",\"param\":null}")
+            ),
+            format!("data: {{\"error\":{ERROR}}}\n\n"),
+        ] {
+            let verdict = judged(true, 200, &body);
+            assert!(matches!(verdict, Verdict::Lost(_)), "{verdict:?}: {body}");
+        }
+        for (status, body) in [
+            (200, "{\"choices\":[{\"message\":{\"content\":\"w0 \"}}]}"),
+            (200, "{"),
+            (500, "Internal Server Error"),
+            (
+                502,
+                "{\"error\":{\"message\":\"m\",\"type\":\"t\",\"param\":null}}",
+            ),
+            (
+                500,
+                "{\"error\":{\"message\":\"m\",\"type\":\"server_error\",\"param\":null,\"code\":\"internal_error\"}}",
+            ),
+        ] {
+            let verdict = judged(false, status, body);
+            assert!(matches!(verdict, Verdict::Lost(_)), "{verdict:?}: {body}");
+        }
+    }
+}
