@@ -107,7 +107,7 @@ fn stream(asked: Asked, heard: &Heard) -> Result<Verdict, String> {
         return Err("a stream that ends inside an event".to_owned());
     }
     let mut said = String::new();
-    let mut ending = None;
+    let (mut ending, mut failure) = (None, String::new());
     for data in body.lines().filter_map(|line| line.strip_prefix("data: ")) {
         if ending.is_some_and(|ending| ending != "finish") {
             return Err("a stream that goes on behind its end".to_owned());
@@ -129,18 +129,14 @@ fn stream(asked: Asked, heard: &Heard) -> Result<Verdict, String> {
                 return Err("an error that is no closing event".to_owned());
             }
             is_beginning(&said)?;
-            let code = code(error)?.to_owned();
-            return if body.ends_with(&format!("data: {data}\n\n")) {
-                Ok(Verdict::Failed(format!("closed with {code}")))
-            } else {
-                Err("a stream that goes on behind its error".to_owned())
-            };
-        }
-        if finish.is_string() {
+            failure = code(error)?.to_owned();
+            ending = Some("error");
+        } else if finish.is_string() {
             ending = Some("finish");
         }
     }
     match ending {
+        Some("error") => Ok(Verdict::Failed(format!("closed with {failure}"))),
         Some("[DONE]") if said == provider::text() => Ok(Verdict::Answered("streamed, [DONE]")),
         // The upstream's bytes, its missing `[DONE]` included.
         Some("finish") if asked.mode == "off" && said == provider::text() => {
