@@ -4,6 +4,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     server::conn::auto,
@@ -11,6 +12,7 @@ use hyper_util::{
 use tokio::{
     net::TcpStream,
     signal::unix::{Signal, SignalKind, signal},
+    task::coop::unconstrained,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -62,6 +64,10 @@ pub(super) async fn serve(
             }
             () = &mut drained, if draining => break,
         }
+    }
+    // Whoever is connected already may have sent a request that no balancer repeats: closing the socket would reset them.
+    while let Some((door, Ok((socket, peer)))) = unconstrained(doors.accept()).now_or_never() {
+        connect(&server, door, socket, peer, &connections, &end);
     }
     drop(doors);
 

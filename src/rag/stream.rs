@@ -152,7 +152,8 @@ impl Outgoing {
         }
         let chunk = match Chunk::parse(data) {
             Ok(chunk) => chunk,
-            // Half an event is no answer, and clients fail to read it.
+            // Half an event is no answer, and clients fail to read it; behind a finish nothing is missing.
+            Err(_) if !event.is_whole() && self.has_finished() => return Ok(None),
             Err(_) if !event.is_whole() => return Err(self.truncated()),
             Err(_) if self.grounding.is_none() => return Ok(event.relayed()),
             Err(_) => return Err(self.invalid("an event that is no JSON")),

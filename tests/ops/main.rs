@@ -22,6 +22,10 @@ mod support {
     pub(crate) mod upstream;
 }
 
+#[expect(
+    dead_code,
+    reason = "each test binary uses its own part of the program"
+)]
 mod program;
 
 mod admin;
@@ -36,6 +40,7 @@ mod outage;
 mod reload;
 mod slow_clients;
 mod tls;
+mod wire;
 
 use serde_json::{Value, json};
 

@@ -119,6 +119,11 @@ impl Program {
         self.child.id()
     }
 
+    /// The log as it grows.
+    pub(crate) fn log(&self) -> watch::Receiver<String> {
+        self.log.clone()
+    }
+
     /// Waits until the log holds `words`, and gives all of it.
     pub(crate) async fn says(&mut self, words: &str) -> String {
         self.says_times(words, 1).await
@@ -177,6 +182,23 @@ impl Program {
     pub(crate) async fn chat_as(&self, key: &str, body: &Value) -> reqwest::Response {
         let request = self.chat_request(body).bearer_auth(key);
         request.send().await.unwrap()
+    }
+
+    /// A request to `path` with a JSON body.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> reqwest::RequestBuilder {
+        let request = self.client.post(self.url(path)).body(body.to_string());
+        request.header("content-type", "application/json")
+    }
+
+    /// How many sockets the process holds; `None` where the system does not tell.
+    pub(crate) fn sockets(&self) -> Option<usize> {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.id())).ok()?;
+        let targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        Some(
+            targets
+                .filter(|target| target.to_string_lossy().starts_with("socket:"))
+                .count(),
+        )
     }
 
     fn chat_request(&self, body: &Value) -> reqwest::RequestBuilder {

@@ -80,8 +80,11 @@ where
                 (None, None) => {}
             }
         }
-        // In good order: HTTP/2 tells the client which of its requests were still heard.
-        connection.as_mut().graceful_shutdown();
+        if life.was_heard() {
+            // In good order: HTTP/2 tells the client which of its requests were still heard.
+            connection.as_mut().graceful_shutdown();
+        }
+        // A client that connected a moment ago has its first request on the way; hyper would hang up on it.
         closed = Some(life.now());
         clock.as_mut().reset(Instant::now() + LAST_REST);
     }
@@ -101,6 +104,8 @@ struct Life {
     rested: AtomicU64,
     /// Whether the body of the last request was not read to its end.
     is_unread: AtomicBool,
+    /// Whether anything came in.
+    heard: AtomicBool,
 }
 
 impl Default for Life {
@@ -113,6 +118,7 @@ impl Default for Life {
             is_multiplexed: AtomicBool::new(false),
             rested: AtomicU64::new(0),
             is_unread: AtomicBool::new(false),
+            heard: AtomicBool::new(false),
         }
     }
 }
@@ -134,12 +140,17 @@ impl Life {
     }
 
     fn hear(&self, now: u64) {
+        self.heard.store(true, Ordering::Release);
         let is_head = !self.is_multiplexed.load(Ordering::Acquire);
         if is_head && self.requests.load(Ordering::Acquire) == 0 {
             // Only the first byte of a head begins its time: one byte now and then must not prolong it.
             let (order, failed) = (Ordering::AcqRel, Ordering::Acquire);
             let _ = self.head.compare_exchange(0, now.max(1), order, failed);
         }
+    }
+
+    fn was_heard(&self) -> bool {
+        self.heard.load(Ordering::Acquire)
     }
 
     fn begin(&self) {

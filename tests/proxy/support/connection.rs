@@ -207,6 +207,10 @@ impl Connection {
                 () = gate.opened() => {}
                 gone = hangup(&mut self.stream, &mut self.unread) => return Err(gone),
             },
+            Step::Pause(time) => tokio::select! {
+                () = tokio::time::sleep(*time) => {}
+                gone = hangup(&mut self.stream, &mut self.unread) => return Err(gone),
+            },
             Step::Hang => return Err(hangup(&mut self.stream, &mut self.unread).await),
             Step::Repeat(bytes) => {
                 let framed = reply.framed(bytes);

@@ -7,7 +7,7 @@
 //! sse([json!({"choices": []})]).hang()
 //! ```
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 use serde_json::Value;
 use tokio::sync::watch;
@@ -37,13 +37,15 @@ impl Gate {
 
 /// One thing the server does in the course of a reply.
 #[derive(Debug, Clone)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Writes a piece of the body, framed as the head announced.
     Piece(Vec<u8>),
     /// Writes these bytes as they are, outside any framing.
     Raw(Vec<u8>),
     /// Writes nothing until the gate opens.
     Wait(Gate),
+    /// Writes nothing for a while.
+    Pause(Duration),
     /// Writes nothing until the client hangs up.
     Hang,
     /// Writes this piece over and over until the client hangs up.
@@ -71,10 +73,10 @@ pub(super) enum Framing {
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     pub(super) framing: Framing,
     pub(super) before_head: Vec<Step>,
-    pub(super) steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
 }
 
 impl Reply {
@@ -184,6 +186,11 @@ impl Reply {
         self.step(Step::Wait(gate.clone()))
     }
 
+    /// Writes nothing for `time`.
+    pub(crate) fn pause(self, time: Duration) -> Self {
+        self.step(Step::Pause(time))
+    }
+
     /// Writes nothing more until the client hangs up.
     pub(crate) fn hang(self) -> Self {
         self.step(Step::Hang)
@@ -256,7 +263,12 @@ impl Reply {
     fn length(&self) -> usize {
         let length = |step: &Step| match step {
             Step::Piece(bytes) | Step::Raw(bytes) => bytes.len(),
-            Step::Wait(_) | Step::Hang | Step::Repeat(_) | Step::Cut | Step::Reset => 0,
+            Step::Wait(_)
+            | Step::Pause(_)
+            | Step::Hang
+            | Step::Repeat(_)
+            | Step::Cut
+            | Step::Reset => 0,
         };
         self.steps.iter().map(length).sum()
     }

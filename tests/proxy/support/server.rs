@@ -44,11 +44,23 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server with an empty script, on a free port.
     pub(crate) fn new() -> Self {
+        Self::on_stage(Stage::default())
+    }
+
+    /// Starts a server that makes up every answer; it keeps no record of what it was asked.
+    pub(crate) fn improvising(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::on_stage(Stage {
+            improvise: Some(Box::new(answer)),
+            ..Stage::default()
+        })
+    }
+
+    fn on_stage(stage: Stage) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
-        let stage = Arc::new(Stage::default());
+        let stage = Arc::new(stage);
         let accepting = tokio::spawn(accept(listener, Arc::clone(&stage)));
         Self {
             address,
@@ -143,6 +155,19 @@ impl Server {
         .await;
     }
 
+    /// Waits until no request is being answered, then closes every connection that rests, and waits for its end: what is open after this was
+    /// never let go of.
+    pub(crate) async fn settled(&self) {
+        until(
+            &self.stage.answering,
+            |count| *count == 0,
+            "the end of every answer",
+        )
+        .await;
+        self.stage.partings.send_modify(|count| *count += 1);
+        self.all_closed().await;
+    }
+
     /// How many connections were accepted so far.
     pub(crate) fn connections(&self) -> usize {
         *self.stage.accepted.borrow()
@@ -183,12 +208,21 @@ pub(crate) fn nobody() -> SocketAddr {
 #[derive(Default)]
 struct Stage {
     script: Mutex<Script>,
+    /// Takes the place of the script, and of the record.
+    improvise: Option<Improvise>,
     requests: watch::Sender<Vec<Request>>,
     body_bytes: watch::Sender<usize>,
     hangups: watch::Sender<usize>,
+    /// Requests that came in whole and whose answer is not played to its end.
+    answering: watch::Sender<usize>,
+    /// How often all resting connections were told to close.
+    partings: watch::Sender<usize>,
     open: watch::Sender<usize>,
     accepted: watch::Sender<usize>,
 }
+
+/// Makes up the answer to a request.
+type Improvise = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
 
 #[derive(Default)]
 struct Script {
@@ -248,10 +282,11 @@ async fn accept(listener: TcpListener, stage: Arc<Stage>) {
         stage.accepted.send_modify(|count| *count += 1);
         stage.open.send_modify(|count| *count += 1);
         let stage = Arc::clone(&stage);
+        let partings = stage.partings.subscribe();
         connections.spawn(async move {
             let _ = stream.set_nodelay(true);
             let mut connection = Connection::new(stream, number);
-            if let Err(HungUp) = serve(&mut connection, &stage).await {
+            if let Err(HungUp) = serve(&mut connection, &stage, partings).await {
                 stage.hangups.send_modify(|count| *count += 1);
             }
             drop(connection);
@@ -260,17 +295,36 @@ async fn accept(listener: TcpListener, stage: Arc<Stage>) {
     }
 }
 
-async fn serve(connection: &mut Connection, stage: &Stage) -> Result<(), HungUp> {
-    while let Some(request) = connection.request(&stage.body_bytes).await? {
-        let reply = stage.script.lock().unwrap().answer(&request);
-        stage
-            .requests
-            .send_modify(|requests| requests.push(request));
-        if connection.play(reply).await? == Next::End {
-            break;
+async fn serve(
+    connection: &mut Connection,
+    stage: &Stage,
+    mut partings: watch::Receiver<usize>,
+) -> Result<(), HungUp> {
+    loop {
+        let request = tokio::select! {
+            request = connection.request(&stage.body_bytes) => request?,
+            _ = partings.changed() => return Ok(()),
+        };
+        let Some(request) = request else {
+            return Ok(());
+        };
+        stage.answering.send_modify(|count| *count += 1);
+        let reply = match &stage.improvise {
+            Some(improvise) => improvise(&request),
+            None => {
+                let reply = stage.script.lock().unwrap().answer(&request);
+                stage
+                    .requests
+                    .send_modify(|requests| requests.push(request));
+                reply
+            }
+        };
+        let played = connection.play(reply).await;
+        stage.answering.send_modify(|count| *count -= 1);
+        if played? == Next::End {
+            return Ok(());
         }
     }
-    Ok(())
 }
 
 async fn until<T: Clone>(

@@ -1,4 +1,4 @@
-//! The end of a streamed answer, whichever turn it came with.
+//! The end of a turn, and of a streamed answer, whichever turn it came with.
 
 use bytes::Bytes;
 use serde_json::json;
@@ -7,13 +7,40 @@ use super::Voice;
 use crate::{
     openai::{Json, Object, chunk::Family},
     rag::{
-        RAN_OUT, citations,
-        tool::{calls::Call, session::Session},
+        Error, RAN_OUT, citations,
+        tool::{
+            calls::Call,
+            session::{Session, Turn},
+        },
     },
     sse,
 };
 
 impl Voice {
+    /// The turn, and the text that was held back in it.
+    pub(in super::super) fn finish_turn(&mut self) -> Result<(Turn, Option<Bytes>), Error> {
+        if self.turn.finish.is_none() && !self.turn.done {
+            return Err(self.truncated());
+        }
+        let filter = std::mem::take(&mut self.turn.filter);
+        let rest = filter.finish();
+        let mut content = self.turn.content.take();
+        if let Some(content) = &mut content {
+            content.push_str(&rest.text);
+        }
+        let mut calls = std::mem::take(&mut self.turn.calls).finish();
+        calls.extend(rest.calls);
+        let piece = self.spoken(rest.text);
+        let turn = Turn {
+            content,
+            says_otherwise: self.turn.says_otherwise,
+            calls,
+            finish: self.turn.finish.clone(),
+            usage: self.turn.usage.take(),
+        };
+        Ok((turn, piece))
+    }
+
     /// The end of the answer: the client's calls, the finish with everything that is known by now, the usage, `[DONE]`.
     pub(in super::super) fn last(&mut self, session: &Session, clients: &[Call]) -> Vec<Bytes> {
         let mut pieces = Vec::new();

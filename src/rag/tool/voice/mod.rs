@@ -8,11 +8,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 pub(super) use self::ending::finish_reason;
-use super::{
-    calls::Gathered,
-    leak::Filter,
-    session::{Session, Turn},
-};
+use super::{calls::Gathered, leak::Filter, session::Session};
 use crate::{
     openai::{
         Identity, Json, Object,
@@ -127,8 +123,12 @@ impl Voice {
     }
 
     fn data(&mut self, event: Event, data: &Bytes) -> Result<Vec<Bytes>, Error> {
-        let Ok(chunk) = Chunk::parse(data) else {
-            return Err(self.invalid("an event that is no JSON"));
+        let chunk = match Chunk::parse(data) {
+            Ok(chunk) => chunk,
+            // Half an event is the end of the stream: behind its finish a turn is whole all the same.
+            Err(_) if !event.is_whole() && self.has_finished() => return Ok(Vec::new()),
+            Err(_) if !event.is_whole() => return Err(self.truncated()),
+            Err(_) => return Err(self.invalid("an event that is no JSON")),
         };
         if chunk.is_error() {
             return Err(self.failure(data));
@@ -311,32 +311,6 @@ impl Voice {
         self.turn.finish.is_some()
     }
 
-    /// The turn, and the text that was held back in it.
-    pub(super) fn finish_turn(&mut self) -> Result<(Turn, Option<Bytes>), Error> {
-        if self.turn.finish.is_none() && !self.turn.done {
-            return Err(Error::Upstream(upstream::Error::Truncated {
-                upstream: self.upstream.clone(),
-            }));
-        }
-        let filter = std::mem::take(&mut self.turn.filter);
-        let rest = filter.finish();
-        let mut content = self.turn.content.take();
-        if let Some(content) = &mut content {
-            content.push_str(&rest.text);
-        }
-        let mut calls = std::mem::take(&mut self.turn.calls).finish();
-        calls.extend(rest.calls);
-        let piece = self.spoken(rest.text);
-        let turn = Turn {
-            content,
-            says_otherwise: self.turn.says_otherwise,
-            calls,
-            finish: self.turn.finish.clone(),
-            usage: self.turn.usage.take(),
-        };
-        Ok((turn, piece))
-    }
-
     /// A chunk with text that was held back; `None` for no text.
     fn spoken(&mut self, text: String) -> Option<Bytes> {
         if text.is_empty() {
@@ -370,6 +344,11 @@ impl Voice {
 
     fn failure(&self, data: &[u8]) -> Error {
         Error::Upstream(upstream::Error::in_answer(&self.upstream, data))
+    }
+
+    fn truncated(&self) -> Error {
+        let upstream = self.upstream.clone();
+        Error::Upstream(upstream::Error::Truncated { upstream })
     }
 
     fn invalid(&self, detail: &str) -> Error {
