@@ -18,6 +18,7 @@ mod trail;
 mod usage;
 mod voice;
 mod whole;
+pub mod written;
 
 pub use self::{kept::KeptTurns, spec::check};
 pub(super) use self::{streamed::answer as stream, whole::answer as whole};

@@ -131,6 +131,11 @@ impl Retriever for LightOn {
     }
 }
 
+/// Reads the body of an answer to `query` as every search's is read; `None` where it holds no list of results.
+pub fn read_answer(body: &[u8], query: &SearchQuery) -> Option<Found> {
+    wire::read(body).map(|reply| found(reply, query, false))
+}
+
 async fn parse(body: Bytes) -> Result<(Option<SearchReply>, Bytes), Failure> {
     if body.len() <= PARSE_INLINE_BYTES {
         return Ok((wire::read(&body), body));
