@@ -39,6 +39,8 @@ pub struct Counts {
     pub searches: Vec<(&'static str, Duration)>,
     /// Passages that the model was given.
     pub passages: usize,
+    /// Those of them that held something which had to be defused.
+    pub defused: usize,
     /// Their tokens, by the gateway's own estimate.
     pub passage_tokens: u32,
     /// What they are: file and chunk.
@@ -105,6 +107,7 @@ impl Tally {
     pub fn given(&self, selection: &Selection) {
         let mut counts = self.lock();
         counts.passages = selection.sources.len();
+        counts.defused = selection.suspicious.len();
         counts.passage_tokens = selection.tokens;
         let more = counts.metered.given(selection.tokens);
         if let Some(reservation) = self.reservation.get() {

@@ -16,6 +16,7 @@ use super::{
         collect, failure, first_event, invalid, read_bounded, send_error, unreachable_upstream,
         whole_answer,
     },
+    scrub::Secrets,
     spread,
     timed::Timed,
 };
@@ -144,7 +145,9 @@ impl Client {
                 None => return Err(invalid(call, "a stream without a single event")),
             }
         }
-        let rest = Timed::new(call, events, self.timeouts.idle, self.timeouts.total);
+        let secrets = Secrets::of(call);
+        let rest = Timed::new(call, events, self.timeouts.idle, self.timeouts.total)
+            .map(move |event| event.map(|event| secrets.out_of_event(event)));
         Ok((
             head,
             futures_util::stream::iter(waiting).chain(rest).boxed(),

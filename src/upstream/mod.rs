@@ -12,6 +12,7 @@ mod quirks;
 mod reply;
 pub mod retry;
 mod route;
+mod scrub;
 mod spread;
 mod timed;
 

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream::BoxStream};
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Deadline, Error, Place, client::Call, error_body, headers};
+use super::{Deadline, Error, Place, client::Call, error_body, headers, scrub::Secrets};
 use crate::{
     config::{ApiKey, Timeouts},
     openai::{Object, chunk::Chunk},
@@ -49,6 +49,7 @@ pub(super) async fn failure(call: &Call, response: reqwest::Response) -> Error {
         status,
         &reading.ok().and_then(Result::ok).unwrap_or_default(),
     );
+    let body = Secrets::of(call).out_of(body);
     let gateways_own = !matches!(call.upstream.settings.api_key, ApiKey::Client);
     let means_key = status == StatusCode::UNAUTHORIZED
         || (status == StatusCode::FORBIDDEN && call.upstream.means_the_key_by_403());
@@ -164,7 +165,22 @@ fn error_under_success(call: &Call, body: &[u8]) -> Error {
         } if gateways_own => Error::Authentication {
             upstream,
             status,
-            message: body.message,
+            message: Secrets::of(call).out_of(*body).message,
+        },
+        Error::Status {
+            upstream,
+            status,
+            place,
+            body,
+            headers,
+            retry_after,
+        } => Error::Status {
+            upstream,
+            status,
+            place,
+            body: Box::new(Secrets::of(call).out_of(*body)),
+            headers,
+            retry_after,
         },
         error => error,
     }

@@ -6,11 +6,11 @@ use crate::{
     question,
     support::{
         answer::Answer,
-        gateway::Gateway,
+        gateway::{Gateway, MODEL_KEY},
         lighton::{FakeLightOn, found, invalid, maintenance, refusal},
         reply::Reply,
         server::Server,
-        upstream::says,
+        upstream::{chunk, says},
     },
 };
 
@@ -307,4 +307,31 @@ async fn redirects_are_not_followed() {
         assert_eq!(answer.header("location"), None);
     }
     assert_eq!(elsewhere.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_key_that_an_upstream_quotes_in_its_error_reaches_nobody() {
+    let quoted = json!({"error": {"message": format!("no such deployment for {MODEL_KEY}"), "type": "t", "param": null, "code": "c"}});
+    let event = Reply::stream("text/event-stream")
+        .piece(format!("data: {}\n\n", chunk("Five")))
+        .piece(format!("data: {quoted}\n\n"));
+    for (reply, stream) in [
+        (Reply::json(quoted.clone()).with_status(404), false),
+        (Reply::json(quoted.clone()), false),
+        (event, true),
+    ] {
+        let lighton = FakeLightOn::new();
+        let upstream = Server::new().then(reply);
+        let settings = "rag.mode = \"off\"\nretry.attempts = 1";
+        let gateway = Gateway::start(&lighton, &upstream, settings).await;
+
+        let answer = gateway.ask(&question(json!({"stream": stream}))).await;
+
+        assert!(
+            answer.text().contains("no such deployment"),
+            "{}",
+            answer.text()
+        );
+        assert!(!answer.text().contains(MODEL_KEY), "{}", answer.text());
+    }
 }

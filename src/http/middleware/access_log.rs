@@ -250,6 +250,7 @@ impl Line {
                 searches = some(counts.searches.len()),
                 cached = some(cached.count()),
                 passages = some(counts.passages),
+                defused = some(counts.defused),
                 passage_tokens = (counts.passages > 0).then_some(counts.passage_tokens),
                 prompt_tokens = counts.prompt_tokens,
                 completion_tokens = counts.completion_tokens,
@@ -288,6 +289,7 @@ impl Line {
             longest_gap: counts.longest_gap,
             searches: &counts.searches,
             passages,
+            defused: u64::try_from(counts.defused).unwrap_or(u64::MAX),
             tokens: [
                 ("prompt", counts.prompt_tokens.unwrap_or_default()),
                 ("completion", counts.completion_tokens.unwrap_or_default()),

@@ -33,6 +33,8 @@ pub struct Report<'a> {
     pub searches: &'a [(&'static str, Duration)],
     /// Passages that the model was given.
     pub passages: u64,
+    /// Those of them that held something which had to be defused.
+    pub defused: u64,
     /// Tokens of prompt and answer by the upstream's count, and of the passages by ours.
     pub tokens: [(&'static str, u64); 3],
     /// The upstreams that were asked again.

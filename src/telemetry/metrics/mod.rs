@@ -53,6 +53,7 @@ pub struct Metrics {
     searches: Family<Outcome, Counter>,
     search_times: Histogram,
     passages: Counter,
+    defused: Counter,
     tokens: Family<Tokens, Counter>,
     retries: Family<Upstream, Counter>,
     refused_retries: Family<Upstream, Counter>,
@@ -82,6 +83,7 @@ impl Default for Metrics {
             searches: Family::default(),
             search_times: seconds(),
             passages: Counter::default(),
+            defused: Counter::default(),
             tokens: Family::default(),
             retries: Family::default(),
             refused_retries: Family::default(),
@@ -141,6 +143,11 @@ impl Metrics {
             "passages",
             "Passages given to models",
             self.passages.clone(),
+        );
+        registry.register(
+            "defused_passages",
+            "Passages given to models that held something which had to be defused",
+            self.defused.clone(),
         );
         registry.register(
             "tokens",
@@ -231,6 +238,7 @@ impl Metrics {
             }
         }
         self.passages.inc_by(report.passages);
+        self.defused.inc_by(report.defused);
         for (kind, count) in report.tokens {
             if count > 0 {
                 let tokens = Tokens {
