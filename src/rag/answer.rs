@@ -7,7 +7,7 @@ use super::{citations, links::Links, report::Report};
 use crate::openai::{Identity, Json, Object, chunk::content_text};
 
 /// Adds the report and the annotations to an upstream's whole answer.
-pub(super) fn finish(mut answer: Object, mut report: Report, links: Option<&Links>) -> Bytes {
+pub fn finish(mut answer: Object, mut report: Report, links: Option<&Links>) -> Bytes {
     if let Some(mut choices) = answer.value("choices").and_then(Json::items) {
         for choice in &mut choices {
             finish_choice(choice, &mut report, links);

@@ -3,7 +3,7 @@
 //! [`Pipeline::answer`] branches once on the mode. Everything it decides on was settled at the edge and comes in a [`Job`]: the request, the
 //! settings, the scope, the model's place.
 
-mod answer;
+pub mod answer;
 pub mod citations;
 pub mod completion;
 pub mod defuse;
