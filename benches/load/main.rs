@@ -3,7 +3,6 @@
 //! `cargo bench --bench load` takes all figures (half an hour), `cargo bench --bench load -- --case off --runs 1` a few in a minute. The
 //! gateway is the built program, in a process and on a core of its own; the stand-in for model provider and LightOn ([`standin`]) and the
 //! load generator ([`client`]) share the others. All targets are asked in turns, so that a busy machine is as busy for each of them.
-//! `docs/performance.md` says how to read the figures.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
