@@ -12,6 +12,7 @@
 //! | [`retrieval`] | finds passages |
 //! | [`access`] | who may ask, and for what |
 //! | [`budget`] | what retries may cost |
+//! | [`outbound`] | connections to neighbours |
 //! | [`sse`] | event streams, decoded and relayed |
 //! | [`openai`] | what clients say: pure data |
 //! | [`config`] | what an operator writes |
@@ -34,6 +35,7 @@ pub mod cli;
 pub mod config;
 pub mod http;
 pub mod openai;
+pub mod outbound;
 pub mod rag;
 pub mod retrieval;
 pub mod sandbox;

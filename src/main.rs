@@ -7,10 +7,7 @@ use groundwire::cli::{self, Cli};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    match cli.runtime().enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(cli::run(cli));
             // What still blocks a thread (a folder being read) is not waited for.

@@ -81,7 +81,7 @@ impl Place {
 }
 
 impl Process {
-    /// The gateway, with client keys, metrics and the access log on, the log in a file.
+    /// The gateway, with client keys, their limits, metrics and the access log on, the log in a file.
     pub(crate) fn gateway(
         program: &Path,
         standin: SocketAddr,
@@ -230,6 +230,10 @@ models = ["bench"]
 name = "bench"
 sha256 = "{KEY_SHA256}"
 workspace_id = "*"
+requests_per_minute = 1000000000
+searches_per_minute = 1000000000
+tokens_per_minute = 1000000000
+concurrent_requests = 1000000
 "#
     );
     for mode in MODES {

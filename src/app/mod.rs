@@ -14,18 +14,12 @@ pub use self::search::Search;
 use self::search::Searches;
 use crate::{
     access::{self, KeyRing, Limiter, Principal},
-    config::{Config, Secret, Timeouts, WorkspaceId},
+    config::{Config, Secret, WorkspaceId},
+    outbound,
     rag::{Pipeline, links::Signer, tool::KeptTurns},
     telemetry::metrics::Metrics,
     upstream::{Catalog, Client},
 };
-
-/// What an upstream may send on one HTTP/2 stream before it is read, in bytes: what a client that does not read costs. (hyper's own is 2 MB.)
-const STREAM_WINDOW: u32 = 256 << 10;
-
-/// The same for all streams of a connection: with less than a window for each of the usual hundred, clients that do not read would hold up
-/// those that do. (hyper's own is 5 MB, which three such clients fill.)
-const CONNECTION_WINDOW: u32 = 32 << 20;
 
 /// The built parts, shared by all requests.
 pub struct App {
@@ -47,7 +41,6 @@ pub struct App {
     pub stop: CancellationToken,
     searches: Searches,
     signer: Signer,
-    http: reqwest::Client,
     draining: Arc<AtomicBool>,
 }
 
@@ -57,9 +50,9 @@ pub enum BuildError {
     /// Search cannot be set up.
     #[error("search cannot be set up: {0}")]
     Search(String),
-    /// The HTTP client cannot be set up.
-    #[error("the HTTP client cannot be set up")]
-    Http(#[source] reqwest::Error),
+    /// No request can reach an upstream.
+    #[error("an upstream cannot be reached: {0}")]
+    Upstream(outbound::Unusable),
     /// Limits cannot be shared.
     #[error(transparent)]
     Shared(access::Unusable),
@@ -83,15 +76,10 @@ impl App {
     fn assemble(config: Config, before: Option<&Self>) -> Result<Self, BuildError> {
         let signer = signer(&config, before).map_err(BuildError::Random)?;
         let searches = Searches::new(&config, &signer, before)?;
-        let http = match before {
-            Some(before) if before.config.timeouts.connect == config.timeouts.connect => {
-                before.http.clone()
-            }
-            Some(_) | None => model_client(&config.timeouts).map_err(BuildError::Http)?,
-        };
-        let client = Client::new(http.clone(), &config.timeouts, &config.limits);
+        let client = Client::new(&config.timeouts, &config.limits);
         let known = before.map(|before| before.catalog.as_ref());
-        let catalog = Arc::new(Catalog::new(&config, client.clone(), known));
+        let catalog = Catalog::new(&config, client.clone(), known).map_err(BuildError::Upstream)?;
+        let catalog = Arc::new(catalog);
         let pipeline = Pipeline {
             client,
             catalog: Arc::clone(&catalog),
@@ -112,7 +100,6 @@ impl App {
             pipeline: Arc::new(pipeline),
             searches,
             signer,
-            http,
             places,
             metrics: before.map_or_else(Arc::default, |before| Arc::clone(&before.metrics)),
             stop: before.map_or_else(CancellationToken::new, |before| before.stop.clone()),
@@ -166,6 +153,16 @@ impl App {
         }
     }
 
+    /// Closes connections to neighbours that rested for long enough; somebody has to call this now and then.
+    pub fn sweep(&self) {
+        for upstream in self.catalog.upstreams() {
+            upstream.origin.sweep();
+        }
+        for search in self.searches() {
+            search.sweep();
+        }
+    }
+
     /// How many requests hold a place.
     pub fn in_flight(&self) -> usize {
         places(&self.config).saturating_sub(self.places.available_permits())
@@ -196,21 +193,4 @@ fn signer(config: &Config, before: Option<&App>) -> Result<Signer, getrandom::Er
         }
         Some(_) | None => Signer::new(&config.links),
     }
-}
-
-/// The client that reaches model providers: no redirect is followed, since a redirect elsewhere would carry the conversation along.
-fn model_client(timeouts: &Timeouts) -> Result<reqwest::Client, reqwest::Error> {
-    // Fails where a provider was chosen before, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .user_agent(concat!("groundwire/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        // Only the configured neighbours are spoken to, whatever proxy the environment names.
-        .no_proxy()
-        .connect_timeout(timeouts.connect)
-        .tcp_nodelay(true)
-        .http2_initial_stream_window_size(STREAM_WINDOW)
-        .http2_initial_connection_window_size(CONNECTION_WINDOW)
-        .pool_idle_timeout(std::time::Duration::from_secs(60))
-        .build()
 }

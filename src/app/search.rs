@@ -108,6 +108,13 @@ impl Search {
         self.lighton.is_some() || matches!(config.search.backend, SearchBackend::Local { .. })
     }
 
+    /// Closes connections that rested for long enough.
+    pub(super) fn sweep(&self) {
+        if let Some(lighton) = &self.lighton {
+            lighton.sweep();
+        }
+    }
+
     /// Forgets what a change of documents in `workspace` can have made wrong.
     pub(super) fn documents_changed(&self, workspace: WorkspaceId) {
         self.reach.forget();
@@ -239,9 +246,8 @@ fn gateways_key(config: &Config) -> Option<&Secret> {
 fn client(config: &Config, key: &Secret) -> Result<LightOn, BuildError> {
     let (base_url, requests_per_minute) = place(config)
         .ok_or_else(|| BuildError::Search("a folder is searched, which takes no key".to_owned()))?;
-    let http = lighton::http_client(config.timeouts.connect).map_err(failed)?;
     let options = options(config, requests_per_minute);
-    LightOn::new(http, base_url, key.clone(), options).map_err(failed)
+    LightOn::new(base_url, key.clone(), options).map_err(failed)
 }
 
 /// Where files go, if not to where they are searched. A folder is its own store, and read only.
@@ -253,14 +259,14 @@ fn paradigm(config: &Config) -> Result<Option<Arc<dyn DocumentStore>>, BuildErro
     let (base_url, key) = config.paradigm().ok_or_else(|| {
         BuildError::Search("`files.target` names an upstream that is not there".to_owned())
     })?;
-    let http = lighton::http_client(config.timeouts.connect).map_err(failed)?;
     let options = options(config, PARADIGM_REQUESTS_PER_MINUTE);
-    let store = Paradigm::new(http, base_url, key.clone(), options).map_err(failed)?;
+    let store = Paradigm::new(base_url, key.clone(), options).map_err(failed)?;
     Ok(Some(Arc::new(store)))
 }
 
 fn options(config: &Config, requests_per_minute: u32) -> lighton::Options {
     lighton::Options {
+        connect: config.timeouts.connect,
         timeout: config.search.timeout,
         requests_per_minute,
         retry: config.retry.clone(),

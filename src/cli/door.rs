@@ -76,24 +76,23 @@ impl Door {
         format!("{scheme}://{}", self.bound)
     }
 
-    /// What serves `socket` to its end; agreeing on TLS is part of it, so that nobody waits for a client that is slow at it.
+    /// What serves a socket to its end; agreeing on TLS is part of it, so that nobody waits for a client that is slow at it.
     pub(super) fn serve(
         &self,
         server: Arc<auto::Builder<TokioExecutor>>,
-        socket: TcpStream,
         closing: CancellationToken,
-    ) -> Serving {
-        let router = self.router.clone();
-        let Some(tls) = self.tls.clone() else {
-            return connection::serve(server, socket, Transport::Plain, router, closing).boxed();
-        };
-        async move {
-            let Some(agreed) = agree(tls.accept(socket), &closing).await else {
-                return Ok(());
-            };
-            connection::serve(server, agreed?, Transport::Tls, router, closing).await
+    ) -> impl FnOnce(TcpStream) -> Serving + Send + 'static {
+        let (router, tls) = (self.router.clone(), self.tls.clone());
+        move |socket| match tls {
+            None => connection::serve(server, socket, Transport::Plain, router, closing).boxed(),
+            Some(tls) => async move {
+                let Some(agreed) = agree(tls.accept(socket), &closing).await else {
+                    return Ok(());
+                };
+                connection::serve(server, agreed?, Transport::Tls, router, closing).await
+            }
+            .boxed(),
         }
-        .boxed()
     }
 }
 

@@ -18,6 +18,7 @@ mod server;
 mod terminal;
 mod tls;
 mod upload;
+mod workers;
 
 use std::{net::SocketAddr, path::Path, process::ExitCode};
 
@@ -42,6 +43,16 @@ const BAD_USAGE: u8 = 2;
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+}
+
+impl Cli {
+    /// What the command runs on: the gateway starts a thread for each core by itself.
+    pub fn runtime(&self) -> tokio::runtime::Builder {
+        match self.command {
+            Command::Serve(_) => tokio::runtime::Builder::new_current_thread(),
+            _ => tokio::runtime::Builder::new_multi_thread(),
+        }
+    }
 }
 
 const AFTER_HELP: &str = "\

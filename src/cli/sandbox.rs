@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{Failure, Sandbox, door, serve, start_log, terminal};
+use super::{Failure, Sandbox, door, serve, start_log, terminal, workers::Workers};
 use crate::{
     config::{Config, Environment},
     sandbox::{self, Options, Services},
@@ -44,7 +44,7 @@ pub(super) async fn run(args: Sandbox, env: &Environment) -> Result<(), Failure>
         "sandbox over {documents}: no keys, no network; nothing here is for production"
     ));
     terminal::talk(&format!("services on http://{}", services.addr));
-    serve::gateway(config, None).await?;
+    serve::gateway(config, None, &Workers::none()).await?;
     // A client that talks to the stand-ins directly may never finish, and signals are not listened to any more.
     let _ = timeout(LAST_WORDS, services.shutdown()).await;
     Ok(())

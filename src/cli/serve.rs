@@ -1,20 +1,25 @@
 //! `groundwire serve`: bind, print the address, serve, drain on a signal.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use rustix::process::{Resource, Rlimit, setrlimit};
+use tokio::time::sleep;
 
 use super::{
     Failure, Serve,
     door::{Door, Doors},
     load_again, reload, server, start_log, terminal, tls,
+    workers::Workers,
 };
 use crate::{
     app::App,
     config::{Config, Contents, Environment, Purpose},
     http,
 };
+
+/// How often connections to neighbours are looked for that rested for long enough.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// Runs the gateway until it is told to stop.
 pub(super) async fn run(args: Serve, env: &Environment) -> Result<(), Failure> {
@@ -33,13 +38,16 @@ pub(super) async fn run(args: Serve, env: &Environment) -> Result<(), Failure> {
     }
     let follower = reload::Follower::new(args, env.clone(), &loaded.config, contents)
         .map_err(|error| Failure::running("signals cannot be caught", error))?;
-    gateway(loaded.config, Some(follower)).await
+    let workers =
+        Workers::start().map_err(|error| Failure::running("the system gives no threads", error))?;
+    gateway(loaded.config, Some(follower), &workers).await
 }
 
 /// Serves `config` until the process is told to stop; `follower` looks after changes of the configuration meanwhile.
 pub(super) async fn gateway(
     config: Config,
     follower: Option<reload::Follower>,
+    workers: &Workers,
 ) -> Result<(), Failure> {
     leave_no_core();
     let (address, apart) = (config.listen, config.admin_listen);
@@ -66,16 +74,23 @@ pub(super) async fn gateway(
     }
     terminal::talk(&format!("listening on {}", clients.url()));
     let doors = Doors { clients, operators };
-    let serving = server::serve(doors, Arc::clone(&parts), signals, stop);
+    let serving = server::serve(doors, workers, Arc::clone(&parts), signals, stop);
     let following = async {
         match follower {
             Some(follower) => follower.follow(&parts).await,
             None => std::future::pending().await,
         }
     };
+    let sweeping = async {
+        loop {
+            sleep(SWEEP).await;
+            parts.load().sweep();
+        }
+    };
     tokio::select! {
         () = serving => Ok(()),
         never = following => match never {},
+        never = sweeping => match never {},
     }
 }
 

@@ -18,7 +18,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
-use super::door::{Door, Doors};
+use super::{
+    door::{Door, Doors},
+    workers::Workers,
+};
 use crate::http::Parts;
 
 /// How long accepting pauses when the system has no more file descriptors.
@@ -30,12 +33,16 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Serves what comes in through `doors` until one of `signals` tells the process to stop, then drains.
 pub(super) async fn serve(
     doors: Doors,
+    workers: &Workers,
     parts: Parts,
     mut signals: Signals,
     stop: CancellationToken,
 ) {
     let (connections, end) = (TaskTracker::new(), CancellationToken::new());
     let server = Arc::new(builder());
+    let connect = |door: &Door, socket, peer| {
+        connect(&server, workers, door, (socket, peer), &connections, &end);
+    };
 
     let mut draining = false;
     let drained = sleep(Duration::MAX);
@@ -43,7 +50,7 @@ pub(super) async fn serve(
     loop {
         tokio::select! {
             (door, accepted) = doors.accept() => match accepted {
-                Ok((socket, peer)) => connect(&server, door, socket, peer, &connections, &end),
+                Ok((socket, peer)) => connect(door, socket, peer),
                 Err(error) => {
                     warn!(error = %error, "a connection could not be accepted");
                     sleep(ACCEPT_PAUSE).await;
@@ -67,7 +74,7 @@ pub(super) async fn serve(
     }
     // Whoever is connected already may have sent a request that no balancer repeats: closing the socket would reset them.
     while let Some((door, Ok((socket, peer)))) = unconstrained(doors.accept()).now_or_never() {
-        connect(&server, door, socket, peer, &connections, &end);
+        connect(door, socket, peer);
     }
     drop(doors);
 
@@ -110,18 +117,18 @@ fn builder() -> auto::Builder<TokioExecutor> {
 
 fn connect(
     server: &Arc<auto::Builder<TokioExecutor>>,
+    workers: &Workers,
     door: &Door,
-    socket: TcpStream,
-    peer: SocketAddr,
+    (socket, peer): (TcpStream, SocketAddr),
     connections: &TaskTracker,
     closing: &CancellationToken,
 ) {
     // Small pieces must not wait for the acknowledgement of the one before.
     let _ = socket.set_nodelay(true);
-    let serving = door.serve(Arc::clone(server), socket, closing.clone());
+    let serve = door.serve(Arc::clone(server), closing.clone());
     // A connection lives beside the others; it ends with its client, or at the drain's deadline with the process.
-    connections.spawn(async move {
-        if let Err(error) = serving.await {
+    workers.serve(socket, connections, move |socket| async move {
+        if let Err(error) = serve(socket).await {
             debug!(error = %error, %peer, "a connection ended early");
         }
     });

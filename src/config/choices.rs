@@ -76,6 +76,18 @@ words! {
 }
 
 words! {
+    /// Whether connections to an upstream speak HTTP/2.
+    Http2 {
+        /// Where the upstream chooses it when TLS is agreed on (ALPN); never in plain text.
+        Auto = "auto",
+        /// Always, in plain text too, without asking.
+        PriorKnowledge = "prior_knowledge",
+        /// Never: HTTP/1.1 alone.
+        Off = "off",
+    }
+}
+
+words! {
     /// How LightOn judges what it found.
     RelevanceScoring {
         /// Not at all: the fastest.

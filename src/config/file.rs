@@ -51,7 +51,7 @@ pub(super) fn search(mut section: Section<'_>) -> Search {
         api_key: section.try_read("api_key", search_key),
         timeout: section.read("timeout", duration).unwrap_or(seconds(10)),
         requests_per_minute: section
-            .read("requests_per_minute", number(1..=1_000_000))
+            .read("requests_per_minute", number(1..=1_000_000_000))
             .unwrap_or(1000),
         cache: search_cache(&mut section),
         documents: section

@@ -34,7 +34,7 @@ use url::Url;
 
 pub use self::{
     choices::{
-        FilesTarget, HeartbeatKind, InjectAs, LogFormat, Mode, OnNoResults, OnSearchError,
+        FilesTarget, HeartbeatKind, Http2, InjectAs, LogFormat, Mode, OnNoResults, OnSearchError,
         OnSharedError, QueryFrom, Quirk, RelevanceScoring, SearchMode, SkipRule, Sources,
     },
     contents::Contents,
@@ -290,6 +290,10 @@ pub struct Upstream {
     pub quirks: Vec<Quirk>,
     /// Tokens that a conversation and its answer may take; unset: what its `/models` says.
     pub context_window: Option<u32>,
+    /// Whether connections speak HTTP/2.
+    pub http2: Http2,
+    /// HTTP/2: how many streams share a connection before another is opened.
+    pub streams_per_connection: usize,
     /// Which of the built-in presets it started from, if any.
     pub preset: Option<&'static str>,
 }

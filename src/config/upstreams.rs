@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::{
-    ApiKey, Environment, PRESETS, Preset, QUIRKS, Quirk, Upstream,
+    ApiKey, Environment, Http2, PRESETS, Preset, QUIRKS, Quirk, Upstream,
     document::Table,
     file::{secret, secret_in},
     given::Given,
@@ -12,6 +12,9 @@ use super::{
     section::Section,
     values::{self, address, list, number, some, text, word},
 };
+
+/// How many streams share an HTTP/2 connection where nobody says: what most providers allow.
+const STREAMS_PER_CONNECTION: usize = 100;
 
 /// What turns an upstream on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +124,8 @@ const KEYS: &[&str] = &[
     "headers",
     "quirks",
     "context_window",
+    "http2",
+    "streams_per_connection",
 ];
 
 fn upstream(name: &str, mut section: Section<'_>, env: &Environment) -> Option<Upstream> {
@@ -142,6 +147,8 @@ fn upstream(name: &str, mut section: Section<'_>, env: &Environment) -> Option<U
             .unwrap_or_default()
     });
     let context_window = section.read("context_window", number(1..=100_000_000));
+    let http2 = section.read("http2", word(Http2::WORDS, Http2::from_word));
+    let streams_per_connection = section.read("streams_per_connection", number(1..=100_000));
     let headers = section.section("headers").rest(header);
     section.finish();
     Some(Upstream {
@@ -152,6 +159,8 @@ fn upstream(name: &str, mut section: Section<'_>, env: &Environment) -> Option<U
         headers,
         quirks,
         context_window,
+        http2: http2.unwrap_or(Http2::Auto),
+        streams_per_connection: streams_per_connection.unwrap_or(STREAMS_PER_CONNECTION),
         preset: preset.map(|preset| preset.name),
     })
 }

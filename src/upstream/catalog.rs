@@ -14,6 +14,7 @@ use super::{Client, Error, Resolved, Route, Upstream};
 use crate::{
     config::{self, Config, Model, RagLayer},
     openai::{Json, Object},
+    outbound,
 };
 
 /// How long an upstream's list is believed.
@@ -106,35 +107,41 @@ struct List {
 
 impl Catalog {
     /// The catalog of what `config` names, asking upstreams through `client`; what is known of upstreams that are the same as `before` stays known.
-    pub fn new(config: &Config, client: Client, before: Option<&Self>) -> Self {
+    pub fn new(
+        config: &Config,
+        client: Client,
+        before: Option<&Self>,
+    ) -> Result<Self, outbound::Unusable> {
         let known = |settings: &config::Upstream| {
             let before = before?;
             let mut pairs = before.upstreams.iter().zip(&before.lists);
             let (upstream, list) = pairs.find(|(known, _)| known.settings == *settings)?;
             Some((upstream.under(&config.retry), Arc::clone(list)))
         };
-        let (upstreams, lists): (Vec<_>, Vec<_>) = config
-            .upstreams
-            .iter()
-            .map(|settings| {
-                known(settings).unwrap_or_else(|| {
-                    let upstream = Upstream::new(settings.clone(), &config.retry);
+        let (mut upstreams, mut lists) = (Vec::new(), Vec::new());
+        for settings in &config.upstreams {
+            let (upstream, list) = match known(settings) {
+                Some(known) => known,
+                None => {
+                    let upstream = Upstream::new(settings.clone(), &config.retry)?;
                     (Arc::new(upstream), Arc::default())
-                })
-            })
-            .unzip();
+                }
+            };
+            upstreams.push(upstream);
+            lists.push(list);
+        }
         let only = match upstreams.as_slice() {
             [only] => Some(only.name().to_owned()),
             _ => None,
         };
-        Self {
+        Ok(Self {
             lists,
             models: config.models.clone(),
             default_upstream: config.default_upstream.clone().or(only),
             client,
             upstreams,
             started: before.map_or_else(crate::openai::unix_seconds, |before| before.started),
-        }
+        })
     }
 
     /// The configured upstreams, in order.

@@ -7,14 +7,13 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::BoxStream};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use tokio::time::Instant;
 
 use super::{
     Deadline, Error, Upstream, headers, quirks,
     reply::{
-        collect, failure, first_event, invalid, read_bounded, send_error, unreachable_upstream,
-        whole_answer,
+        collect, failure, first_event, invalid, read_bounded, unreachable_upstream, whole_answer,
     },
     scrub::Secrets,
     spread,
@@ -23,11 +22,14 @@ use super::{
 use crate::{
     config::{ApiKey, Limits, Timeouts},
     openai::Object,
+    outbound::Body,
     sse::{self, Event},
 };
 
 /// Events of one answer: at most one error, and it is last.
 pub type EventStream = BoxStream<'static, Result<Event, Error>>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The largest whole answer that is taken, in bytes: a long answer with log-probabilities is a few megabytes.
 const ANSWER_LIMIT: usize = 64 << 20;
@@ -35,7 +37,6 @@ const ANSWER_LIMIT: usize = 64 << 20;
 /// Sends requests to upstreams.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: reqwest::Client,
     timeouts: Timeouts,
     event_bytes: usize,
 }
@@ -67,10 +68,9 @@ pub struct Head {
 }
 
 impl Client {
-    /// A client that reaches upstreams through `http`.
-    pub fn new(http: reqwest::Client, timeouts: &Timeouts, limits: &Limits) -> Self {
+    /// A client under these deadlines and limits.
+    pub fn new(timeouts: &Timeouts, limits: &Limits) -> Self {
         Self {
-            http,
             timeouts: timeouts.clone(),
             event_bytes: limits.event_bytes,
         }
@@ -91,7 +91,7 @@ impl Client {
         let clock = self.clock(call, Deadline::FirstEvent, self.timeouts.first_event);
         let (response, head) = self.send(call, "text/event-stream", &clock).await?;
         let said_stream = headers::is_event_stream(response.headers());
-        let mut body = response.bytes_stream().boxed();
+        let mut body = response.into_body();
 
         let first = loop {
             match clock.bound(body.next()).await? {
@@ -170,20 +170,9 @@ impl Client {
             until: Instant::now() + patience,
         };
         let clock = self.clock(&call, Deadline::Answer, patience);
-        let mut request = self
-            .http
-            .get(upstream.url(path))
-            .header(header::ACCEPT, "application/json");
-        for (name, value) in &upstream.settings.headers {
-            request = request.header(name, value);
-        }
-        let response = clock
-            .bound(authorize(request, &call).send())
-            .await?
-            .map_err(|error| send_error(&call, error, &self.timeouts))?;
-        if !response.status().is_success() {
-            return Err(failure(&call, response).await);
-        }
+        let (response, _) = self
+            .exchange(&call, Method::GET, "application/json", &clock)
+            .await?;
         clock
             .bound(read_bounded(&call, response, ANSWER_LIMIT))
             .await?
@@ -210,25 +199,25 @@ impl Client {
         call: &Call,
         accept: &'static str,
         clock: &Clock,
-    ) -> Result<(reqwest::Response, Head), Error> {
-        let body = quirks::apply(&call.upstream, call.body.clone())?;
+    ) -> Result<(Response<Body>, Head), Error> {
+        self.exchange(call, Method::POST, accept, clock).await
+    }
+
+    /// Sends the request of `call` and takes the head of the answer, unless it says that there is none.
+    async fn exchange(
+        &self,
+        call: &Call,
+        method: Method,
+        accept: &'static str,
+        clock: &Clock,
+    ) -> Result<(Response<Body>, Head), Error> {
+        let request = request(call, method, accept)?;
         let began = Instant::now();
-        let mut request = self
-            .http
-            .post(call.upstream.url(call.path))
-            .headers(call.headers.clone())
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT, accept)
-            // A compressed stream would wait for blocks to fill.
-            .header(header::ACCEPT_ENCODING, "identity")
-            .body(body);
-        for (name, value) in &call.upstream.settings.headers {
-            request = request.header(name, value);
-        }
+        let sending = call.upstream.origin.send(request, self.timeouts.connect);
         let response = clock
-            .bound(authorize(request, call).send())
+            .bound(sending)
             .await?
-            .map_err(|error| send_error(call, error, &self.timeouts))?;
+            .map_err(|error| unreachable_upstream(call, error))?;
         if !response.status().is_success() {
             return Err(failure(call, response).await);
         }
@@ -240,14 +229,27 @@ impl Client {
     }
 }
 
-fn authorize(request: reqwest::RequestBuilder, call: &Call) -> reqwest::RequestBuilder {
-    match (&call.upstream.settings.api_key, &call.authorization) {
-        (ApiKey::Fixed(key), _) => request.bearer_auth(key.expose()),
-        (ApiKey::Client, Some(authorization)) => {
-            request.header(header::AUTHORIZATION, authorization)
-        }
-        (ApiKey::Client | ApiKey::None, _) => request,
+fn request(call: &Call, method: Method, accept: &'static str) -> Result<Request<Bytes>, Error> {
+    let upstream = &call.upstream;
+    let mut request = Request::new(quirks::apply(upstream, call.body.clone())?);
+    *request.method_mut() = method;
+    *request.uri_mut() = upstream
+        .origin
+        .path(call.path)
+        .map_err(|_| invalid(call, "an address that no request can have"))?;
+    let headers = request.headers_mut();
+    headers.reserve(upstream.headers.len() + call.headers.len() + 4);
+    headers.extend(call.headers.clone());
+    headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+    if !call.body.is_empty() {
+        headers.insert(header::CONTENT_TYPE, JSON);
     }
+    headers.extend(upstream.headers.clone());
+    if let (ApiKey::Client, Some(authorization)) = (&upstream.settings.api_key, &call.authorization)
+    {
+        headers.insert(header::AUTHORIZATION, authorization.clone());
+    }
+    Ok(request)
 }
 
 /// The deadline of one step, bounded by the one of the whole request.

@@ -2,12 +2,38 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::config::{self, ApiKey};
+
+/// Who asks.
+const USER_AGENT: &str = concat!("groundwire/", env!("CARGO_PKG_VERSION"));
+
 /// Request headers of a client that an upstream sees: trace context (W3C) and OpenAI's feature switch.
 const TO_UPSTREAM: [&str; 3] = ["traceparent", "tracestate", "openai-beta"];
 
 /// Response headers of an upstream that a client sees, beside `x-ratelimit-*` and `openai-*`. `x-warning` is how OVHcloud tells that a
 /// deprecated model was redirected (its troubleshooting guide).
 const TO_CLIENT: [&str; 3] = ["retry-after", "retry-after-ms", "x-warning"];
+
+/// What goes along with each request to the upstream of `settings`: the gateway's own, and over them what the operator wrote.
+pub fn of(settings: &config::Upstream) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    // A compressed stream would wait for blocks to fill.
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+    for (name, value) in &settings.headers {
+        headers.insert(name, value.clone());
+    }
+    if let ApiKey::Fixed(key) = &settings.api_key
+        && let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {}", key.expose()))
+    {
+        bearer.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, bearer);
+    }
+    headers
+}
 
 /// The headers of `client` that go on to an upstream.
 pub fn to_upstream(client: &HeaderMap) -> HeaderMap {

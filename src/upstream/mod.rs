@@ -28,7 +28,12 @@ pub use self::{
     client::{Client, EventStream, Head},
     route::{Resolved, Route},
 };
-use crate::{budget::RetryBudget, config, openai::ErrorBody};
+use crate::{
+    budget::RetryBudget,
+    config,
+    openai::ErrorBody,
+    outbound::{self, Origin},
+};
 
 /// One configured provider.
 #[derive(Debug)]
@@ -39,16 +44,30 @@ pub struct Upstream {
     pub health: Arc<Health>,
     /// How often it may be asked again.
     pub budget: RetryBudget,
+    /// Where it is, and what is open to it.
+    pub(crate) origin: Arc<Origin>,
+    /// What goes along with each request to it.
+    headers: HeaderMap,
 }
 
 impl Upstream {
-    /// An upstream that nothing is known of yet.
-    pub fn new(settings: config::Upstream, policy: &config::Retry) -> Self {
-        Self {
+    /// An upstream that nothing is known of yet; fails where no request can reach it.
+    pub fn new(
+        settings: config::Upstream,
+        policy: &config::Retry,
+    ) -> Result<Self, outbound::Unusable> {
+        let origin = Origin::new(
+            &settings.base_url,
+            settings.http2,
+            settings.streams_per_connection,
+        )?;
+        Ok(Self {
+            origin: Arc::new(origin),
+            headers: headers::of(&settings),
             settings,
             health: Arc::default(),
             budget: RetryBudget::new(policy.budget),
-        }
+        })
     }
 
     /// The same upstream under another policy, with what is known of it.
@@ -60,6 +79,8 @@ impl Upstream {
             settings: self.settings.clone(),
             health: Arc::clone(&self.health),
             budget: RetryBudget::new(policy.budget),
+            origin: Arc::clone(&self.origin),
+            headers: self.headers.clone(),
         })
     }
 
@@ -82,14 +103,6 @@ impl Upstream {
     /// Its name in the configuration, in logs and before the slash of `upstream/model`.
     pub fn name(&self) -> &str {
         &self.settings.name
-    }
-
-    /// The address of `path` (`/chat/completions`) in its API.
-    pub fn url(&self, path: &str) -> String {
-        format!(
-            "{}{path}",
-            self.settings.base_url.as_str().trim_end_matches('/')
-        )
     }
 
     /// Whether it answers a bad key with 403 instead of 401 (Scaleway's error page, OVHcloud's getting-started guide).
@@ -135,7 +148,7 @@ pub enum Error {
         upstream: String,
         /// What the connection said.
         #[source]
-        source: reqwest::Error,
+        source: outbound::Error,
     },
     /// A deadline of ours passed.
     #[error("upstream `{upstream}` passed the deadline `{deadline}` of {after:?}")]

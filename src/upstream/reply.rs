@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, stream::BoxStream};
-use http::{HeaderMap, StatusCode, header};
+use futures_util::StreamExt;
+use http::{HeaderMap, Response, StatusCode, header};
 
 use super::{Deadline, Error, Place, client::Call, error_body, headers, scrub::Secrets};
 use crate::{
-    config::{ApiKey, Timeouts},
+    config::ApiKey,
     openai::{Object, chunk::Chunk},
+    outbound::{self, Body},
     sse::{Event, Payload},
 };
 
@@ -39,7 +40,7 @@ pub(super) fn whole_answer(call: &Call, body: Bytes) -> Result<Object, Error> {
     Ok(object)
 }
 
-pub(super) async fn failure(call: &Call, response: reqwest::Response) -> Error {
+pub(super) async fn failure(call: &Call, response: Response<Body>) -> Error {
     let status = response.status();
     let crossing = headers::to_client(response.headers());
     let retry_after = retry_after(response.headers());
@@ -94,15 +95,15 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 pub(super) async fn read_bounded(
     call: &Call,
-    response: reqwest::Response,
+    response: Response<Body>,
     limit: usize,
 ) -> Result<Bytes, Error> {
-    collect(call, response.bytes_stream().boxed(), Bytes::new(), limit).await
+    collect(call, response.into_body(), Bytes::new(), limit).await
 }
 
 pub(super) async fn collect(
     call: &Call,
-    mut body: BoxStream<'static, Result<Bytes, reqwest::Error>>,
+    mut body: Body,
     first: Bytes,
     limit: usize,
 ) -> Result<Bytes, Error> {
@@ -186,21 +187,15 @@ fn error_under_success(call: &Call, body: &[u8]) -> Error {
     }
 }
 
-pub(super) fn send_error(call: &Call, error: reqwest::Error, timeouts: &Timeouts) -> Error {
-    if error.is_connect() && error.is_timeout() {
-        return Error::Timeout {
-            upstream: call.upstream.name().to_owned(),
+pub(super) fn unreachable_upstream(call: &Call, error: outbound::Error) -> Error {
+    let upstream = call.upstream.name().to_owned();
+    match error {
+        outbound::Error::ConnectTimeout { after } => Error::Timeout {
+            upstream,
             deadline: Deadline::Connect,
-            after: timeouts.connect,
-        };
-    }
-    unreachable_upstream(call, error)
-}
-
-pub(super) fn unreachable_upstream(call: &Call, error: reqwest::Error) -> Error {
-    Error::Unreachable {
-        upstream: call.upstream.name().to_owned(),
-        source: error.without_url(),
+            after,
+        },
+        source => Error::Unreachable { upstream, source },
     }
 }
 

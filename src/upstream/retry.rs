@@ -178,7 +178,7 @@ mod tests {
     fn upstream() -> Upstream {
         let text = "rag.mode = \"off\"\nallow_overrides = false\n[upstreams.u]\nbase_url = \"http://127.0.0.1:1/v1\"\n";
         let config = config::Config::parse(text, &config::Environment::default()).unwrap();
-        Upstream::new(config.upstreams[0].clone(), &config.retry)
+        Upstream::new(config.upstreams[0].clone(), &config.retry).unwrap()
     }
 
     #[test]

@@ -12,7 +12,10 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
 
 use super::{Deadline, Error, client::Call};
-use crate::sse::{self, Event, Payload};
+use crate::{
+    outbound,
+    sse::{self, Event, Payload},
+};
 
 /// How long the end of a body may take after `[DONE]`: with it the connection can be used again, without it a new one is opened.
 const DRAIN: Duration = Duration::from_millis(100);
@@ -67,7 +70,7 @@ impl<S> Timed<S> {
 
 impl<S> Stream for Timed<S>
 where
-    S: Stream<Item = Result<Event, sse::Error<reqwest::Error>>> + Unpin,
+    S: Stream<Item = Result<Event, sse::Error<outbound::Error>>> + Unpin,
 {
     type Item = Result<Event, Error>;
 
@@ -157,7 +160,7 @@ mod tests {
         }
     }
 
-    type TimedItem = Result<Event, sse::Error<reqwest::Error>>;
+    type TimedItem = Result<Event, sse::Error<outbound::Error>>;
 
     #[tokio::test]
     async fn the_time_that_a_client_takes_is_not_the_upstreams_silence() {

@@ -31,10 +31,6 @@ pub(crate) const TWICE: &str = "retry = { attempts = 2, max_wait = \"5ms\" }\nst
 /// How long what must happen may take; nothing is timed by it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The gateway has two pools of connections, for search and for models; each has one task, from its first connection on, that closes
-/// what rested for too long.
-const POOLS: usize = 2;
-
 /// Runs `row` for each kind, beside each other, each on a runtime of its own: so the tasks that are counted are its own.
 pub(crate) fn each(kinds: &[Kind], row: impl AsyncFn(Kind) + Sync) {
     thread::scope(|scope| {
@@ -144,8 +140,7 @@ impl Stage {
         Heard { kind, answer }
     }
 
-    /// Checks that nothing of the request stayed: no stream, no place, no connection to a neighbour, no task, and so no socket, since
-    /// every socket of the gateway belongs to a task.
+    /// Checks that nothing of the request stayed: no stream, no place, no connection to a neighbour and no task.
     pub(crate) async fn nothing_is_left(self) {
         let app = self.gateway.app();
         let streams = || usize::try_from(app.metrics.open_streams.get()).unwrap();
@@ -156,7 +151,7 @@ impl Stage {
         self.upstream.settled().await;
         self.lighton.settled().await;
         let tasks = || Handle::current().metrics().num_alive_tasks();
-        becomes(self.tasks + POOLS, tasks, "tasks").await;
+        becomes(self.tasks, tasks, "tasks").await;
     }
 }
 

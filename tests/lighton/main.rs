@@ -33,7 +33,7 @@ use groundwire::{
     config::{Retry, Secret},
     retrieval::{
         Error, Found, Retriever, SearchQuery,
-        lighton::{LightOn, Options, http_client},
+        lighton::{LightOn, Options},
     },
 };
 
@@ -46,6 +46,7 @@ const KEY: &str = "lo-key-1234";
 /// Settings with nothing in the way: no pace, three tries, waits of a few milliseconds at most.
 fn options() -> Options {
     Options {
+        connect: LONG,
         timeout: LONG,
         requests_per_minute: u32::MAX,
         retry: Retry {
@@ -58,8 +59,7 @@ fn options() -> Options {
 
 /// A client of the service at `url`.
 fn client(url: &str, options: Options) -> LightOn {
-    let http = http_client(LONG).unwrap();
-    LightOn::new(http, &url.parse().unwrap(), Secret::new(KEY), options).unwrap()
+    LightOn::new(&url.parse().unwrap(), Secret::new(KEY), options).unwrap()
 }
 
 /// Searches for `a question` with the settings of [`options`].

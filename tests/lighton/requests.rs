@@ -4,15 +4,12 @@ use std::collections::BTreeSet;
 
 use groundwire::{
     config::{RelevanceScoring, SearchMode, Secret, WorkspaceId},
-    retrieval::{
-        Error, Retriever, SearchQuery,
-        lighton::{LightOn, http_client},
-    },
+    retrieval::{Error, Retriever, SearchQuery, lighton::LightOn},
 };
 use serde_json::json;
 
 use crate::{
-    KEY, LONG, client, options, search,
+    KEY, client, options, search,
     support::lighton::{FakeLightOn, found, result},
 };
 
@@ -176,10 +173,9 @@ async fn the_address_may_end_in_a_slash_a_prefix_or_the_version() {
 
 #[tokio::test]
 async fn a_key_that_no_header_carries_is_refused_when_the_client_is_made() {
-    let http = http_client(LONG).unwrap();
     let url = "http://127.0.0.1:1".parse().unwrap();
 
-    let error = LightOn::new(http, &url, Secret::new("two\nlines"), options()).unwrap_err();
+    let error = LightOn::new(&url, Secret::new("two\nlines"), options()).unwrap_err();
 
     assert!(matches!(error, Error::Authentication { .. }), "{error:?}");
     assert!(!error.to_string().contains("lines"));

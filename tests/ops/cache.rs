@@ -7,7 +7,7 @@ use groundwire::{
     retrieval::{
         Error, Retriever, SearchQuery,
         cached::Cached,
-        lighton::{LightOn, Options, http_client},
+        lighton::{LightOn, Options},
     },
 };
 use serde_json::Value;
@@ -30,6 +30,7 @@ const CACHED: &str = "[search]\ncache_ttl = \"60s\"\n";
 
 fn cached(lighton: &Server) -> Arc<Cached<LightOn>> {
     let options = Options {
+        connect: LONG,
         timeout: LONG,
         requests_per_minute: u32::MAX,
         retry: Retry {
@@ -39,7 +40,7 @@ fn cached(lighton: &Server) -> Arc<Cached<LightOn>> {
         },
     };
     let url = lighton.url().parse().unwrap();
-    let client = LightOn::new(http_client(LONG).unwrap(), &url, Secret::new("k"), options).unwrap();
+    let client = LightOn::new(&url, Secret::new("k"), options).unwrap();
     let settings = SearchCache {
         ttl: LONG,
         entries: 100,

@@ -7,15 +7,19 @@ use std::{
 };
 
 /// A module and what it may use, top layer last; `main` and `lib` may use everything.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("openai", &[]),
     ("sse", &[]),
     ("config", &[]),
     ("budget", &[]),
+    ("outbound", &["config"]),
     ("telemetry", &["config"]),
     ("access", &["config"]),
-    ("retrieval", &["config", "budget"]),
-    ("upstream", &["config", "budget", "openai", "sse"]),
+    ("retrieval", &["config", "budget", "outbound"]),
+    (
+        "upstream",
+        &["config", "budget", "openai", "outbound", "sse"],
+    ),
     (
         "rag",
         &["config", "openai", "sse", "access", "retrieval", "upstream"],
@@ -26,6 +30,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
             "config",
             "telemetry",
             "access",
+            "outbound",
             "retrieval",
             "upstream",
             "rag",

@@ -15,7 +15,8 @@ use futures_util::{
     stream::{self, BoxStream, StreamExt},
 };
 use http::{HeaderMap, Method, StatusCode, header};
-use reqwest::Response;
+use http_body::Body;
+use http_body_util::BodyExt;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -113,7 +114,7 @@ impl LightOn {
     /// Asks for one thing; `None` on 404.
     async fn one<T: DeserializeOwned>(&self, path: String) -> Result<Option<T>, Error> {
         let once = || async {
-            let request = self.caller.request(Method::GET, &path);
+            let request = self.caller.request(Method::GET, &path)?;
             match present(call::send(request).await?).await? {
                 Some(response) => json(response).await.map(Some),
                 None => Ok(None),
@@ -133,7 +134,7 @@ impl LightOn {
         parameters.push(("page", page.number.max(1).to_string()));
         parameters.push(("page_size", page.size.max(1).to_string()));
         let once = || async {
-            let request = self.caller.request(Method::GET, path).query(&parameters);
+            let request = self.caller.request(Method::GET, path)?.query(&parameters);
             match present(call::send(request).await?).await? {
                 Some(response) => json(response).await,
                 None => Ok(WirePage::default()),
@@ -154,17 +155,17 @@ impl LightOn {
     async fn open(&self, id: i64) -> Result<Option<Content>, Error> {
         let path = format!("files/{id}/download");
         let once = || async {
-            let request = self.caller.request(Method::GET, &path);
+            let request = self.caller.request(Method::GET, &path)?;
             present(call::send(request.query(&[("purpose", "original")])).await?).await
         };
         let response = self.caller.call(once).await?;
         Ok(response.map(|response| Content {
             content_type: text(response.headers(), &header::CONTENT_TYPE),
-            length: response.content_length(),
+            length: response.body().size_hint().exact(),
             filename: text(response.headers(), &header::CONTENT_DISPOSITION)
                 .and_then(|value| disposition::filename(&value)),
             // The deadline held for the head. A large file may take longer; it may not stand still for longer.
-            bytes: pieces(response, self.caller.timeout()),
+            bytes: pieces(response.into_body(), self.caller.timeout()),
         }))
     }
 
@@ -173,7 +174,7 @@ impl LightOn {
         self.caller.turn().await?;
         let (form, watch) = upload::form(upload);
         let sending = async {
-            let request = self.caller.request(Method::POST, "files").multipart(form);
+            let request = self.caller.request(Method::POST, "files")?.multipart(form);
             let response = call::success(Asked::Document, call::send(request).await?).await?;
             json::<WireFile>(response).await
         };
@@ -190,7 +191,7 @@ impl LightOn {
         // A try whose answer was lost may have done its work, and the next one finds nothing.
         let unsure = AtomicBool::new(false);
         let once = || async {
-            let request = self.caller.request(Method::DELETE, &path);
+            let request = self.caller.request(Method::DELETE, &path)?;
             let found = async { present(call::send(request).await?).await }
                 .await
                 .inspect_err(|failure| {
@@ -206,14 +207,14 @@ impl LightOn {
 }
 
 /// Lets a success pass; `None` on 404.
-async fn present(response: Response) -> Result<Option<Response>, Failure> {
+async fn present(response: call::Answer) -> Result<Option<call::Answer>, Failure> {
     if response.status() == StatusCode::NOT_FOUND {
         return Ok(None);
     }
     call::success(Asked::Document, response).await.map(Some)
 }
 
-async fn json<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
+async fn json<T: DeserializeOwned>(response: call::Answer) -> Result<T, Failure> {
     let body = call::whole(response, ANSWER_BYTES).await?;
     serde_json::from_slice(&body).map_err(|error| {
         let nonsense = || {
@@ -227,20 +228,21 @@ async fn json<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
 }
 
 /// A body as it comes, ended by an error where it stands still for longer than `idle`.
-fn pieces(response: Response, idle: Duration) -> BoxStream<'static, Result<Bytes, Error>> {
-    let next = move |response: Option<Response>| async move {
-        let mut response = response?;
-        match timeout(idle, response.chunk()).await {
-            Ok(Ok(Some(piece))) => Some((Ok(piece), Some(response))),
-            Ok(Ok(None)) => None,
-            Ok(Err(error)) => Some((
+fn pieces(body: reqwest::Body, idle: Duration) -> BoxStream<'static, Result<Bytes, Error>> {
+    let next = move |body: Option<reqwest::Body>| async move {
+        let mut body = body?;
+        match timeout(idle, body.frame()).await {
+            // Trailers say nothing here.
+            Ok(Some(Ok(frame))) => Some((Ok(frame.into_data().unwrap_or_default()), Some(body))),
+            Ok(None) => None,
+            Ok(Some(Err(error))) => Some((
                 Err(call::broken("the connection broke in mid-file", error)),
                 None,
             )),
             Err(_) => Some((Err(Error::Timeout { after: idle }), None)),
         }
     };
-    stream::unfold(Some(response), next).boxed()
+    stream::unfold(Some(body), next).boxed()
 }
 
 fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {

@@ -5,7 +5,7 @@
 //! - One deadline holds for a call, its wait for a turn, all its tries and its body included.
 //! - Calls of all requests are paced together: askers take turns, each first come, first served; a turn that would come too late is refused at once.
 //! - Connection failures, 429, 500, 502, 503 and 504 are tried again as the settings allow; maintenance and every other 4xx are not.
-//! - Redirects are never followed when the client is [`http_client`]'s: a query and a key go nowhere but to `search.base_url`.
+//! - Redirects are never followed: a query and a key go nowhere but to `search.base_url`.
 
 mod call;
 mod disposition;
@@ -22,7 +22,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use http::Method;
 use url::Url;
 
 use self::{
@@ -49,6 +48,8 @@ pub struct LightOn {
 /// How a [`LightOn`] behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// How long a new connection may take.
+    pub connect: Duration,
     /// How long one call may take, waiting for its turn and trying again included.
     pub timeout: Duration,
     /// Requests in any minute, over everything that this client sends.
@@ -57,31 +58,16 @@ pub struct Options {
     pub retry: config::Retry,
 }
 
-/// Builds the client that [`LightOn`] should be given: it follows no redirect and waits at most `connect` for a connection.
-pub fn http_client(connect: Duration) -> Result<reqwest::Client, Error> {
-    // Fails where a provider was chosen before, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .user_agent(concat!("groundwire/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        // Only the configured neighbours are spoken to, whatever proxy the environment names.
-        .no_proxy()
-        .connect_timeout(connect)
-        .tcp_nodelay(true)
-        .build()
-        .map_err(|error| call::broken("the HTTP client cannot be built", error))
-}
-
 impl LightOn {
     /// A client for the API at `base_url`, with or without its `/api/v3`; fails where no header can carry the key.
-    pub fn new(
-        http: reqwest::Client,
-        base_url: &Url,
-        api_key: Secret,
-        options: Options,
-    ) -> Result<Self, Error> {
-        let caller = Caller::new(http, base_url, api_key, options)?;
+    pub fn new(base_url: &Url, api_key: Secret, options: Options) -> Result<Self, Error> {
+        let caller = Caller::new(base_url, api_key, options)?;
         Ok(Self { caller })
+    }
+
+    /// Closes connections that rested for long enough; somebody has to call this now and then.
+    pub fn sweep(&self) {
+        self.caller.sweep();
     }
 
     async fn find(&self, query: &SearchQuery) -> Result<Found, Error> {
@@ -98,16 +84,18 @@ impl LightOn {
             return Err(Error::Scope { detail });
         }
         let request = SearchRequest::new(query, &text.text);
+        let request = serde_json::to_vec(&request).map(Bytes::from);
+        let request = request.map_err(|_| invalid_query("the query cannot be written as JSON"))?;
         let reply = self
             .caller
-            .call_for(query.asker, || self.ask(&request))
+            .call_for(query.asker, || self.ask(request.clone()))
             .await?;
         Ok(found(reply, query, text.cut))
     }
 
-    async fn ask(&self, request: &SearchRequest<'_>) -> Result<SearchReply, Failure> {
-        let sent = self.caller.request(Method::POST, "search").json(request);
-        let response = call::success(Asked::Search, call::send(sent).await?).await?;
+    async fn ask(&self, request: Bytes) -> Result<SearchReply, Failure> {
+        let response = self.caller.post("/search", request).await?;
+        let response = call::success(Asked::Search, response).await?;
         let body = call::whole(response, ANSWER_BYTES).await?;
         let (reply, body) = parse(body).await?;
         let Some(reply) = reply else {

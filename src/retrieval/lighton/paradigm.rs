@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use http::{Method, StatusCode};
 use jiff::Timestamp;
-use reqwest::{Response, multipart::Form};
+use reqwest::multipart::Form;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use url::Url;
@@ -46,21 +46,16 @@ pub struct Paradigm {
 
 impl Paradigm {
     /// A client for the API at `base_url` (`https://paradigm.lighton.ai/api/v2`); fails where no header can carry the key.
-    pub fn new(
-        http: reqwest::Client,
-        base_url: &Url,
-        api_key: Secret,
-        options: Options,
-    ) -> Result<Self, Error> {
+    pub fn new(base_url: &Url, api_key: Secret, options: Options) -> Result<Self, Error> {
         let api = format!("{}/", base_url.as_str().trim_end_matches('/'));
-        let caller = Caller::under(http, api, api_key, options)?;
+        let caller = Caller::under(api, api_key, options)?;
         Ok(Self { caller })
     }
 
     async fn one(&self, id: i64, query: &[(&str, &str)]) -> Result<Option<WireFile>, Error> {
         let path = format!("files/{id}");
         let once = || async {
-            let request = self.caller.request(Method::GET, &path).query(query);
+            let request = self.caller.request(Method::GET, &path)?.query(query);
             match present(call::send(request).await?).await? {
                 Some(response) => json(response).await.map(Some),
                 None => Ok(None),
@@ -76,7 +71,7 @@ impl Paradigm {
             parameters.push(("workspace_scope", workspace.to_string()));
         }
         let once = || async {
-            let request = self.caller.request(Method::GET, "files");
+            let request = self.caller.request(Method::GET, "files")?;
             match present(call::send(request.query(&parameters)).await?).await? {
                 Some(response) => json(response).await,
                 None => Ok(WirePage::default()),
@@ -136,7 +131,7 @@ impl Paradigm {
         }
         let (form, watch) = upload::form_with(fields, upload);
         let sending = async {
-            let request = self.caller.request(Method::POST, "files").multipart(form);
+            let request = self.caller.request(Method::POST, "files")?.multipart(form);
             let response = call::success(Asked::Document, call::send(request).await?).await?;
             json::<WireFile>(response).await
         };
@@ -151,7 +146,7 @@ impl Paradigm {
     async fn remove(&self, id: i64) -> Result<bool, Error> {
         let path = format!("files/{id}");
         let once = || async {
-            let request = self.caller.request(Method::DELETE, &path);
+            let request = self.caller.request(Method::DELETE, &path)?;
             Ok(present(call::send(request).await?).await?.is_some())
         };
         self.caller.call(once).await
@@ -221,14 +216,14 @@ fn fits(filter: &FileFilter, file: &StoredFile) -> bool {
 }
 
 /// Lets a success pass; `None` on 404.
-async fn present(response: Response) -> Result<Option<Response>, Failure> {
+async fn present(response: call::Answer) -> Result<Option<call::Answer>, Failure> {
     if response.status() == StatusCode::NOT_FOUND {
         return Ok(None);
     }
     call::success(Asked::Document, response).await.map(Some)
 }
 
-async fn json<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
+async fn json<T: DeserializeOwned>(response: call::Answer) -> Result<T, Failure> {
     let body = call::whole(response, ANSWER_BYTES).await?;
     serde_json::from_slice(&body).map_err(|_| {
         Failure::last(unavailable(
