@@ -22,6 +22,7 @@ mod reference;
 mod resolve;
 mod section;
 mod shared;
+mod telemetry;
 mod units;
 mod upstreams;
 mod values;
@@ -44,6 +45,7 @@ pub use self::{
     presets::{PRESETS, Preset, QUIRKS},
     problem::{Problem, Problems},
     rag::{Citations, REQUEST_KEYS, Rag, RagLayer},
+    telemetry::Telemetry,
 };
 
 /// Settings that were checked.
@@ -89,6 +91,8 @@ pub struct Config {
     pub cors: Cors,
     /// What the log looks like.
     pub log: Log,
+    /// Where traces and numbers are sent; unset: nowhere.
+    pub telemetry: Option<Telemetry>,
 }
 
 impl Config {

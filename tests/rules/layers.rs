@@ -7,18 +7,27 @@ use std::{
 };
 
 /// A module and what it may use, top layer last; `main` and `lib` may use everything.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("openai", &[]),
     ("sse", &[]),
     ("config", &[]),
     ("budget", &[]),
-    ("telemetry", &["config"]),
+    ("trace", &[]),
+    ("telemetry", &["config", "trace"]),
     ("access", &["config"]),
     ("retrieval", &["config", "budget"]),
     ("upstream", &["config", "budget", "openai", "sse"]),
     (
         "rag",
-        &["config", "openai", "sse", "access", "retrieval", "upstream"],
+        &[
+            "config",
+            "trace",
+            "openai",
+            "sse",
+            "access",
+            "retrieval",
+            "upstream",
+        ],
     ),
     (
         "app",
@@ -37,6 +46,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
         "http",
         &[
             "config",
+            "trace",
             "telemetry",
             "access",
             "retrieval",
