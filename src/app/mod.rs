@@ -7,16 +7,20 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::search::Search;
 use self::search::Searches;
 use crate::{
-    access::{self, KeyRing, Limiter, Principal},
+    access::{self, KeyRing, Limiter, Principal, Reach},
     config::{Config, Secret, Timeouts, WorkspaceId},
     rag::{Pipeline, links::Signer, tool::KeptTurns},
-    telemetry::metrics::Metrics,
+    telemetry::{
+        metrics::Metrics,
+        otlp::{Exporter, Outbox},
+    },
     upstream::{Catalog, Client},
 };
 
@@ -43,6 +47,8 @@ pub struct App {
     pub places: Arc<Semaphore>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is on its way to the collector.
+    pub outbox: Arc<Outbox>,
     /// Ends the answers that are still open at the end of a drain.
     pub stop: CancellationToken,
     searches: Searches,
@@ -105,6 +111,15 @@ impl App {
             Some(before) if places(&before.config) == places(&config) => Arc::clone(&before.places),
             Some(_) | None => Arc::new(Semaphore::new(places(&config))),
         };
+        let metrics: Arc<Metrics> =
+            before.map_or_else(Arc::default, |before| Arc::clone(&before.metrics));
+        let outbox = before.map_or_else(
+            || Arc::new(Outbox::new(&metrics)),
+            |before| Arc::clone(&before.outbox),
+        );
+        // Last: from here on nothing fails, and the new configuration is in force.
+        let leads = outbox.lead_to(config.telemetry.as_ref());
+        leads.map_err(BuildError::Http)?;
         Ok(Self {
             keys: KeyRing::new(&config.keys, &limiter),
             limiter,
@@ -114,7 +129,8 @@ impl App {
             signer,
             http,
             places,
-            metrics: before.map_or_else(Arc::default, |before| Arc::clone(&before.metrics)),
+            metrics,
+            outbox,
             stop: before.map_or_else(CancellationToken::new, |before| before.stop.clone()),
             draining: before.map_or_else(Arc::default, |before| Arc::clone(&before.draining)),
             config,
@@ -164,6 +180,21 @@ impl App {
         for search in self.searches() {
             search.documents_coming(workspace);
         }
+    }
+
+    /// Begins to tell the collector what the configuration in force says, be it nothing.
+    pub fn export(parts: &Arc<ArcSwap<Self>>) -> Exporter {
+        let numbers = Arc::clone(parts);
+        Exporter::start(&parts.load().outbox, move || numbers.load().numbers())
+    }
+
+    /// Every number, in Prometheus' text format.
+    pub fn numbers(&self) -> String {
+        let upstreams = self.catalog.upstreams().iter();
+        let upstreams =
+            upstreams.map(|upstream| (upstream.name(), !upstream.health.is_set_aside()));
+        let shared = self.limiter.reach().map(|reach| reach == Reach::Up);
+        self.metrics.text(self.in_flight(), upstreams, shared)
     }
 
     /// How many requests hold a place.
