@@ -114,8 +114,8 @@ impl Pipeline {
         text: String,
     ) -> Result<Grounded, Error> {
         let query = search_query(job, text.clone());
-        let began = Instant::now();
         let step = job.progress.tally.steps.search();
+        let began = Instant::now();
         let found = job.reach.retriever.search(&query).await;
         grounded.search = Some(began.elapsed());
         job.progress.tally.searched(step, &found, began.elapsed());

@@ -32,6 +32,9 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The status of a request whose client left before there was one, as nginx writes it.
+const LEFT: u16 = 499;
+
 /// What the handlers tell the log.
 #[derive(Debug, Default)]
 pub(in crate::http) struct Notes {
@@ -130,18 +133,33 @@ pub(in crate::http) async fn observe(
     } else {
         Arc::clone(&app.places).try_acquire_owned().ok()
     };
+    let line = Line {
+        began,
+        id: notes.trace.as_ref().map(|_| id.clone()),
+        span: span.clone(),
+        method,
+        path,
+        endpoint,
+        status: LEFT,
+        notes,
+        app: Arc::clone(&app),
+    };
+    let mut unanswered = Unanswered((!is_probe).then_some(line));
     let mut response = if place.is_none() && !is_probe {
         app.metrics.shed();
         crowded().into_response()
     } else {
-        let answering = next.run(request).instrument(span.clone());
+        let answering = next.run(request).instrument(span);
         // A stream ends itself, with an event that says why; what has no head yet is ended here, down to its upstream.
         tokio::select! {
             response = answering => response,
             () = app.stop.cancelled() => ApiError::shutting_down().into_response(),
         }
     };
-    let told = notes.trace.as_ref().map(|_| id.clone());
+    let line = unanswered.0.take().map(|line| Line {
+        status: response.status().as_u16(),
+        ..line
+    });
     response.headers_mut().insert(REQUEST_ID, id);
     if app.is_draining() {
         response
@@ -149,25 +167,25 @@ pub(in crate::http) async fn observe(
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let is_stream = is_event_stream(response.headers());
-    let line = Line {
-        began,
-        id: told,
-        span,
-        method,
-        path,
-        endpoint,
-        status: response.status(),
-        notes,
-        app: Arc::clone(&app),
-    };
     response.map(|body| {
         Body::new(Observed {
             body,
-            line: (!is_probe).then_some(line),
+            line,
             _open: is_stream.then(|| OpenStream::new(app)),
             _place: place,
         })
     })
+}
+
+/// A request without an answer yet: where its client leaves, it is dropped with everything that was done for it, and has its line all the same.
+struct Unanswered(Option<Line>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(line) = self.0.take() {
+            line.write(Ending::Cancelled);
+        }
+    }
 }
 
 /// A stream being sent, as long as this lives.
@@ -225,7 +243,7 @@ struct Line {
     method: Method,
     path: String,
     endpoint: String,
-    status: StatusCode,
+    status: u16,
     notes: Arc<Notes>,
     app: Arc<App>,
 }
@@ -256,7 +274,7 @@ impl Line {
         let some = |count: usize| (count > 0).then_some(count);
         self.span.in_scope(|| {
             info!(
-                status = self.status.as_u16(),
+                status = self.status,
                 duration_ms = milliseconds(self.began.elapsed()),
                 ending = ending.as_str(),
                 key = fields.key,
@@ -290,7 +308,7 @@ impl Line {
                 method: &self.method,
                 path: &self.path,
                 endpoint: &self.endpoint,
-                status: self.status.as_u16(),
+                status: self.status,
                 ending,
                 tally: tally.map(AsRef::as_ref),
                 key: fields.key,
@@ -318,7 +336,7 @@ impl Line {
             is_listed: self.app.catalog.is_listed(&fields.model),
             mode: fields.mode,
             key: &fields.key,
-            status: self.status.as_u16(),
+            status: self.status,
             ending: ending.as_str(),
             duration: self.began.elapsed(),
             first_event,

@@ -154,7 +154,7 @@ impl Session {
         let steps = &self.job.progress.tally.steps;
         let searches = join_all(queries.iter().map(|query| async move {
             let query = query.as_ref()?;
-            let step = steps.search();
+            let (step, began) = (steps.search(), Instant::now());
             Some((retriever.search(query).await, step, began.elapsed()))
         }));
         let found =
