@@ -129,6 +129,40 @@ async fn what_a_collector_refuses_is_dropped_and_counted() {
 }
 
 #[tokio::test]
+async fn it_can_be_asked_whether_it_takes_what_it_would_be_sent() {
+    for (path, answer, told) in [
+        (TRACES, takes(), Ok("takes traces and metrics")),
+        (TRACES, Reply::status(404), Err("traces: it answers 404")),
+        (METRICS, Reply::status(401), Err("metrics: it answers 401")),
+        (
+            TRACES,
+            Reply::closed(),
+            Err("traces: connection closed before message completed"),
+        ),
+    ] {
+        let collector = Collector::of(Server::new().on(path, answer));
+        let upstream = Server::new();
+        let gateway = told_of(&collector, &upstream).await;
+
+        let probed = gateway.app().outbox.probe().await.unwrap();
+
+        assert_eq!(probed.as_deref().map_err(String::as_str), told);
+        // Nothing was told of by asking.
+        assert!(
+            collector
+                .0
+                .requests()
+                .iter()
+                .all(|request| request.body.is_empty())
+        );
+    }
+}
+
+async fn told_of(collector: &Collector, upstream: &Server) -> Gateway {
+    told(collector, &FakeLightOn::new(), upstream, OFF).await
+}
+
+#[tokio::test]
 async fn one_that_goes_and_comes_back_is_told_once_each() {
     let busy = || Reply::status(503).header("retry-after", 0);
     let server = Server::new()

@@ -53,7 +53,7 @@ impl Collector {
     /// The numbers of the last export.
     pub(crate) fn numbers_so_far(&self) -> Vec<Metric> {
         let requests = self.to(METRICS);
-        let last = requests.last().expect("an export of numbers");
+        let last = requests.last().unwrap();
         let export = ExportMetricsServiceRequest::decode(&last.body[..]).unwrap();
         let scopes = export
             .resource_metrics

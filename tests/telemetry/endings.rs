@@ -110,11 +110,13 @@ async fn a_client_that_leaves_while_it_is_searched_for_shows_the_search() {
         _ = lighton.received(1) => {}
     }
     left(&gateway).await;
+    let spans = collector.spans(&mut gateway).await;
 
     assert_eq!(
-        tree(&collector.spans(&mut gateway).await),
+        tree(&spans),
         "POST /v1/chat/completions (server)\n  search (client) failed: cancelled\n"
     );
+    assert_eq!(attributes(&spans[0])["http.response.status_code"], 499);
 }
 
 #[tokio::test]

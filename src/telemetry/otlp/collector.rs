@@ -42,14 +42,16 @@ impl Signal {
 }
 
 /// Why an export was not taken.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Untaken {
     /// It may be, later.
+    #[error("{why}")]
     Away {
         why: String,
         retry_after: Option<Duration>,
     },
     /// It never will be.
+    #[error("it answers {status}")]
     Refused { status: u16 },
 }
 
@@ -90,6 +92,14 @@ impl Collector {
             client: builder.build()?,
             resource: resource.into_bytes(),
         })
+    }
+
+    /// What is sent there.
+    pub(super) fn signals(&self) -> impl Iterator<Item = Signal> {
+        let settings = &self.settings;
+        let traces = (settings.trace_ratio > 0.0).then_some(Signal::Traces);
+        let numbers = settings.metrics_interval.map(|_| Signal::Numbers);
+        traces.into_iter().chain(numbers)
     }
 
     /// An export of what `write` writes as fields 2 of a scope of this resource.

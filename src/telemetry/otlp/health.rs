@@ -57,11 +57,9 @@ impl Health {
 
     /// Notes that `signal` was not taken.
     pub(super) fn left(&self, signal: Signal, untaken: &Untaken, now: Instant) -> Line {
-        let (trouble, why) = match untaken {
-            Untaken::Away { why, .. } => (Trouble::Away, why.clone()),
-            Untaken::Refused { status } => {
-                (Trouble::Refused(*status), format!("it answers {status}"))
-            }
+        let trouble = match untaken {
+            Untaken::Away { .. } => Trouble::Away,
+            Untaken::Refused { status } => Trouble::Refused(*status),
         };
         let mut told = self.lock();
         let is_told = [told.traces, told.numbers].contains(&Some(trouble));
@@ -77,11 +75,11 @@ impl Health {
         let signal = signal.word();
         match trouble {
             Trouble::Away => warn!(
-                why,
+                why = %untaken,
                 "the collector of `telemetry.otlp_endpoint` does not take {signal}; what it is sent waits as far as there is room"
             ),
             Trouble::Refused(_) => warn!(
-                why,
+                why = %untaken,
                 "the collector of `telemetry.otlp_endpoint` refuses {signal}, which are dropped; look at `[telemetry]`, or turn them off there"
             ),
         }

@@ -89,6 +89,19 @@ impl Outbox {
         Ok(())
     }
 
+    /// Asks the collector whether it takes what it would be sent, by sending nothing of it; `None` where there is none.
+    pub async fn probe(&self) -> Option<Result<String, String>> {
+        let collector = self.collector.borrow().clone()?;
+        let mut taken = Vec::new();
+        for signal in collector.signals() {
+            if let Err(untaken) = collector.send(signal, Vec::new()).await {
+                return Some(Err(format!("{}: {untaken}", signal.word())));
+            }
+            taken.push(signal.word());
+        }
+        Some(Ok(format!("takes {}", taken.join(" and "))))
+    }
+
     /// Puts a request in, where there is room.
     pub fn put(&self, request: Request) {
         let spans = request.spans();
