@@ -27,7 +27,7 @@ mod units;
 mod upstreams;
 mod values;
 
-use std::{collections::BTreeSet, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -223,6 +223,8 @@ pub struct Limits {
 pub struct SharedLimits {
     /// The address of a Redis or Valkey server; it may hold a password.
     pub redis_url: Secret,
+    /// Who vouches for the server's certificate, in PEM; unset: the system's roots.
+    pub ca: Option<Arc<[u8]>>,
     /// How long a request waits for the server.
     pub timeout: Duration,
     /// What happens while the server is away.
