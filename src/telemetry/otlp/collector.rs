@@ -102,8 +102,8 @@ impl Collector {
         traces.into_iter().chain(numbers)
     }
 
-    /// An export of what `write` writes as fields 2 of a scope of this resource.
-    pub(super) fn export(&self, write: impl FnOnce(&mut Message)) -> Vec<u8> {
+    /// An export of `told`, spans or numbers as fields of a scope of this resource.
+    pub(super) fn export(&self, told: &Message) -> Vec<u8> {
         let mut export = Message::default();
         export.message(1, |all| {
             all.bytes(1, &self.resource);
@@ -112,7 +112,7 @@ impl Collector {
                     scope.text(1, env!("CARGO_PKG_NAME"));
                     scope.text(2, env!("CARGO_PKG_VERSION"));
                 });
-                write(scoped);
+                scoped.append(told);
             });
         });
         export.into_bytes()

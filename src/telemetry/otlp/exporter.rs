@@ -7,6 +7,7 @@ use std::{
 
 use tokio::{
     select,
+    task::yield_now,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -17,6 +18,7 @@ use super::{
     health::Health,
     numbers::{self, Counted},
     spans::{Request, nanos},
+    wire::Message,
 };
 
 /// How long what still waits may take at the end of the process.
@@ -25,6 +27,12 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// The wait after a first failure, without jitter; it doubles with each further one, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// The field of a scope that holds what it tells: spans, or numbers.
+const TOLD: u32 = 2;
+
+/// How many requests are written in one go.
+const FEW: usize = 32;
 
 /// The longest wait that a collector may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(300);
@@ -143,12 +151,14 @@ impl Export {
         collector: &Collector,
         batch: &[Request],
     ) -> Result<u64, Untaken> {
-        let export = collector.export(|scoped| {
-            for request in batch {
-                request.write(scoped, 2);
-            }
-        });
-        self.send(collector, Signal::Traces, export).await
+        let mut spans = Message::default();
+        for few in batch.chunks(FEW) {
+            few.iter()
+                .for_each(|request| request.write(&mut spans, TOLD));
+            // Streams wait for this thread.
+            yield_now().await;
+        }
+        self.send(collector, Signal::Traces, &spans).await
     }
 
     /// Numbers are not sent again: the next ones say more than those that were lost.
@@ -178,8 +188,9 @@ impl Export {
                 now: nanos(SystemTime::now()),
             };
             let text = (self.numbers)();
-            let export = collector.export(|scoped| numbers::write(scoped, 2, &text, counted));
-            asked = match self.send(&collector, Signal::Numbers, export).await {
+            let mut told = Message::default();
+            numbers::write(&mut told, TOLD, &text, counted);
+            asked = match self.send(&collector, Signal::Numbers, &told).await {
                 Err(Untaken::Away { retry_after, .. }) => {
                     retry_after.unwrap_or_default().min(LONGEST_ASKED)
                 }
@@ -195,9 +206,9 @@ impl Export {
         &self,
         collector: &Collector,
         signal: Signal,
-        export: Vec<u8>,
+        told: &Message,
     ) -> Result<u64, Untaken> {
-        let sent = collector.send(signal, export).await;
+        let sent = collector.send(signal, collector.export(told)).await;
         let _ = match &sent {
             Ok(_) => self.health.took(signal),
             Err(untaken) => self.health.left(signal, untaken, Instant::now()),

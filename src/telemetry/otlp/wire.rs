@@ -78,6 +78,11 @@ impl Message {
         self.bytes(field, &inner.0);
     }
 
+    /// Writes fields that were written before.
+    pub(super) fn append(&mut self, fields: &Self) {
+        self.0.extend_from_slice(&fields.0);
+    }
+
     fn tag(&mut self, field: u32, kind: u32) {
         self.varint(u64::from((field << 3) | kind));
     }
