@@ -52,14 +52,7 @@ impl Collector {
 
     /// The numbers of the last export.
     pub(crate) fn numbers_so_far(&self) -> Vec<Metric> {
-        let requests = self.to(METRICS);
-        let last = requests.last().unwrap();
-        let export = ExportMetricsServiceRequest::decode(&last.body[..]).unwrap();
-        let scopes = export
-            .resource_metrics
-            .into_iter()
-            .flat_map(|all| all.scope_metrics);
-        scopes.flat_map(|scope| scope.metrics).collect()
+        numbers_of(self.to(METRICS).last().unwrap())
     }
 
     /// The requests to `path`.
@@ -83,6 +76,16 @@ pub(crate) fn spans_of(request: &Request) -> Vec<Span> {
         .into_iter()
         .flat_map(|all| all.scope_spans);
     scopes.flat_map(|scope| scope.spans).collect()
+}
+
+/// The numbers of one export.
+pub(crate) fn numbers_of(request: &Request) -> Vec<Metric> {
+    let export = ExportMetricsServiceRequest::decode(&request.body[..]).unwrap();
+    let scopes = export
+        .resource_metrics
+        .into_iter()
+        .flat_map(|all| all.scope_metrics);
+    scopes.flat_map(|scope| scope.metrics).collect()
 }
 
 /// What the sender of an export says of itself.

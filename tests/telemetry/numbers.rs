@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Collector,
-    collector::{METRICS, attributes_of},
+    collector::{METRICS, attributes_of, numbers_of},
     question,
     support::{
         gateway::Gateway,
@@ -149,12 +149,32 @@ async fn they_come_again_and_again_and_count_from_the_same_start() {
     let (lighton, upstream) = (FakeLightOn::new(), Server::new());
     let _gateway = gateway(&collector, (&lighton, &upstream), telemetry).await;
 
-    collector.0.received(3).await;
+    let exports = collector.0.received(3).await;
 
-    let gauges = collector.numbers_so_far();
-    let is_it = |metric: &&Metric| metric.name == "groundwire_requests_in_flight";
-    assert!(gauges.iter().any(|metric| is_it(&metric)));
-    assert!(collector.to(METRICS).len() >= 3);
+    let times = |export| {
+        let numbers = numbers_of(export);
+        let is_it = |metric: &&Metric| metric.name == "groundwire_requests_in_flight";
+        let Some(Data::Gauge(gauge)) = &numbers.iter().find(is_it).unwrap().data else {
+            panic!("{numbers:?}");
+        };
+        let point = &gauge.data_points[0];
+        (point.start_time_unix_nano, point.time_unix_nano)
+    };
+    let (first, last) = (times(&exports[0]), times(&exports[2]));
+    assert_eq!(first.0, last.0);
+    assert!(first.1 < last.1);
+}
+
+#[tokio::test]
+async fn the_first_do_not_keep_a_collector_waiting_for_a_long_interval() {
+    let collector = Collector::new();
+    let (lighton, upstream) = (FakeLightOn::new(), Server::new());
+    let telemetry = "metrics_interval = \"24h\"";
+    let _gateway = gateway(&collector, (&lighton, &upstream), telemetry).await;
+
+    collector.0.received(1).await;
+
+    assert!(!collector.numbers_so_far().is_empty());
 }
 
 #[tokio::test]

@@ -28,6 +28,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// How long a collector waits for the first numbers at most: who just turned them on wants to see them.
+const FIRST_NUMBERS: Duration = Duration::from_secs(5);
+
 /// The field of a scope that holds what it tells: spans, or numbers.
 const TOLD: u32 = 2;
 
@@ -164,7 +167,7 @@ impl Export {
     /// Numbers are not sent again: the next ones say more than those that were lost.
     async fn send_numbers(&self) {
         let mut leads = self.outbox.collector.subscribe();
-        let mut asked = Duration::ZERO;
+        let (mut longest, mut asked) = (FIRST_NUMBERS, Duration::ZERO);
         loop {
             let collector = leads.borrow_and_update().clone();
             let sent = collector.and_then(|collector| {
@@ -173,13 +176,19 @@ impl Export {
             });
             let Some((collector, every)) = sent else {
                 select! {
-                    _ = leads.changed() => continue,
+                    _ = leads.changed() => {
+                        longest = FIRST_NUMBERS;
+                        continue;
+                    }
                     () = self.stop.cancelled() => return,
                 }
             };
             select! {
-                () = sleep(every.max(asked)) => {}
-                _ = leads.changed() => continue,
+                () = sleep(every.min(longest).max(asked)) => longest = Duration::MAX,
+                _ = leads.changed() => {
+                    longest = FIRST_NUMBERS;
+                    continue;
+                }
                 () = self.stop.cancelled() => {}
             }
             let is_last = self.stop.is_cancelled();
