@@ -35,7 +35,7 @@ pub struct Request {
     pub failure: Option<&'static str>,
     /// Its `X-Request-Id`.
     pub id: String,
-    /// The fields of its line in the log, each told as `groundwire.…` where it says something.
+    /// The fields of its line in the log, by the attributes that they are, each told where it says something.
     pub texts: [(&'static str, String); 5],
     /// The same, of those that are numbers.
     pub numbers: [(&'static str, Option<u64>); 9],
@@ -125,11 +125,11 @@ impl Request {
         tell("groundwire.request.id", Said::Text(&self.id));
         tell("groundwire.ending", Said::Text(self.ending));
         for (name, text) in self.texts.iter().filter(|(_, text)| !text.is_empty()) {
-            tell(&format!("groundwire.{name}"), Said::Text(text));
+            tell(name, Said::Text(text));
         }
         for (name, number) in &self.numbers {
             if let Some(number) = number {
-                tell(&format!("groundwire.{name}"), Said::Number(*number));
+                tell(name, Said::Number(*number));
             }
         }
         if let Some(first) = self.first_event {

@@ -71,11 +71,17 @@ impl Message {
         values.for_each(|value| self.0.extend_from_slice(&value.to_le_bytes()));
     }
 
-    /// Writes a message inside this one.
+    /// Writes a message inside this one: its length is known when it stands there, and is then put before it.
     pub(super) fn message(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
-        let mut inner = Self::default();
-        write(&mut inner);
-        self.bytes(field, &inner.0);
+        self.tag(field, LENGTH);
+        let start = self.0.len();
+        write(self);
+        let end = self.0.len();
+        self.varint((end - start) as u64);
+        let length = self.0.len() - end;
+        if let Some(inner) = self.0.get_mut(start..) {
+            inner.rotate_right(length);
+        }
     }
 
     /// Writes fields that were written before.
