@@ -16,6 +16,7 @@
 //! | [`sse`] | event streams, decoded and relayed |
 //! | [`openai`] | what clients say: pure data |
 //! | [`config`] | what an operator writes |
+//! | [`trace`] | where a request stands in a trace, and its steps |
 //! | [`sandbox`] | local stand-ins for the neighbours, spoken to over HTTP only |
 //!
 //! # Life of a chat request
@@ -41,4 +42,5 @@ pub mod retrieval;
 pub mod sandbox;
 pub mod sse;
 pub mod telemetry;
+pub mod trace;
 pub mod upstream;

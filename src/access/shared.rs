@@ -11,7 +11,7 @@ use std::{
 };
 
 use redis::{
-    Client, RedisError, Script,
+    Client, RedisError, Script, TlsCertificates,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::{sync::Notify, time::timeout};
@@ -72,8 +72,18 @@ impl Shared {
     pub(super) fn new(settings: &SharedLimits) -> Result<Self, Unusable> {
         // `rediss` takes the process' own choice. Fails where one was made before, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::open(settings.redis_url.expose())
-            .map_err(|error| Unusable(error.category().to_owned()))?;
+        let url = settings.redis_url.expose();
+        let client = match &settings.ca {
+            None => Client::open(url),
+            Some(ca) => {
+                let certificates = TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(ca.to_vec()),
+                };
+                Client::build_with_tls(url, certificates)
+            }
+        };
+        let client = client.map_err(|error| Unusable(error.category().to_owned()))?;
         let server = Server {
             client,
             timeout: settings.timeout,

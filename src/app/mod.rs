@@ -7,17 +7,21 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::search::Search;
 use self::search::Searches;
 use crate::{
-    access::{self, KeyRing, Limiter, Principal},
+    access::{self, KeyRing, Limiter, Principal, Reach},
     config::{Config, Secret, WorkspaceId},
     outbound,
     rag::{Pipeline, links::Signer, tool::KeptTurns},
-    telemetry::metrics::Metrics,
+    telemetry::{
+        metrics::Metrics,
+        otlp::{Exporter, Outbox},
+    },
     upstream::{Catalog, Client},
 };
 
@@ -37,6 +41,8 @@ pub struct App {
     pub places: Arc<Semaphore>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is on its way to the collector.
+    pub outbox: Arc<Outbox>,
     /// Ends the answers that are still open at the end of a drain.
     pub stop: CancellationToken,
     searches: Searches,
@@ -50,6 +56,9 @@ pub enum BuildError {
     /// Search cannot be set up.
     #[error("search cannot be set up: {0}")]
     Search(String),
+    /// Nothing can be sent to the collector.
+    #[error("the HTTP client for `telemetry.otlp_endpoint` cannot be set up")]
+    Collector(#[source] reqwest::Error),
     /// No request can reach an upstream.
     #[error("an upstream cannot be reached: {0}")]
     Upstream(outbound::Unusable),
@@ -93,6 +102,15 @@ impl App {
             Some(before) if places(&before.config) == places(&config) => Arc::clone(&before.places),
             Some(_) | None => Arc::new(Semaphore::new(places(&config))),
         };
+        let metrics: Arc<Metrics> =
+            before.map_or_else(Arc::default, |before| Arc::clone(&before.metrics));
+        let outbox = before.map_or_else(
+            || Arc::new(Outbox::new(&metrics)),
+            |before| Arc::clone(&before.outbox),
+        );
+        // Last: from here on nothing fails, and the new configuration is in force.
+        let leads = outbox.lead_to(config.telemetry.as_ref());
+        leads.map_err(BuildError::Collector)?;
         Ok(Self {
             keys: KeyRing::new(&config.keys, &limiter),
             limiter,
@@ -101,7 +119,8 @@ impl App {
             searches,
             signer,
             places,
-            metrics: before.map_or_else(Arc::default, |before| Arc::clone(&before.metrics)),
+            metrics,
+            outbox,
             stop: before.map_or_else(CancellationToken::new, |before| before.stop.clone()),
             draining: before.map_or_else(Arc::default, |before| Arc::clone(&before.draining)),
             config,
@@ -161,6 +180,21 @@ impl App {
         for search in self.searches() {
             search.sweep();
         }
+    }
+
+    /// Begins to tell the collector what the configuration in force says, be it nothing.
+    pub fn export(parts: &Arc<ArcSwap<Self>>) -> Exporter {
+        let numbers = Arc::clone(parts);
+        Exporter::start(&parts.load().outbox, move || numbers.load().numbers())
+    }
+
+    /// Every number, in Prometheus' text format.
+    pub fn numbers(&self) -> String {
+        let upstreams = self.catalog.upstreams().iter();
+        let upstreams =
+            upstreams.map(|upstream| (upstream.name(), !upstream.health.is_set_aside()));
+        let shared = self.limiter.reach().map(|reach| reach == Reach::Up);
+        self.metrics.text(self.in_flight(), upstreams, shared)
     }
 
     /// How many requests hold a place.

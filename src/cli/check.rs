@@ -72,6 +72,9 @@ fn summary(config: &Config) -> Vec<String> {
     if let Some(apart) = config.admin_listen {
         lines.insert(1, format!("admin: {apart}"));
     }
+    if let Some(telemetry) = &config.telemetry {
+        lines.push(format!("telemetry: {}", telemetry.otlp_endpoint));
+    }
     lines.push(keys(&config.keys));
     lines
 }
@@ -128,9 +131,16 @@ async fn online(config: Config) -> Result<(), Failure> {
         };
         Some(("limits.shared".to_owned(), told, began.elapsed()))
     };
-    let (searches, upstreams, shared) = tokio::join!(searches, upstreams, shared);
+    let telemetry = async {
+        let began = Instant::now();
+        let told = app.outbox.probe().await?;
+        Some(("telemetry".to_owned(), told, began.elapsed()))
+    };
+    let (searches, upstreams, shared, telemetry) =
+        tokio::join!(searches, upstreams, shared, telemetry);
     let mut failed = 0;
-    for (name, outcome, took) in searches.into_iter().chain(upstreams).chain(shared) {
+    let all = searches.into_iter().chain(upstreams);
+    for (name, outcome, took) in all.chain(shared).chain(telemetry) {
         failed += usize::from(outcome.is_err());
         terminal::data(&finding(&name, &outcome, took))?;
     }

@@ -74,6 +74,7 @@ pub(super) async fn gateway(
     }
     terminal::talk(&format!("listening on {}", clients.url()));
     let doors = Doors { clients, operators };
+    let exporter = App::export(&parts);
     let serving = server::serve(doors, workers, Arc::clone(&parts), signals, stop);
     let following = async {
         match follower {
@@ -88,10 +89,12 @@ pub(super) async fn gateway(
         }
     };
     tokio::select! {
-        () = serving => Ok(()),
+        () = serving => {}
         never = following => match never {},
         never = sweeping => match never {},
     }
+    exporter.finish().await;
+    Ok(())
 }
 
 /// Lets a crash leave no image of the memory behind: every key is in it.

@@ -22,11 +22,12 @@ mod reference;
 mod resolve;
 mod section;
 mod shared;
+mod telemetry;
 mod units;
 mod upstreams;
 mod values;
 
-use std::{collections::BTreeSet, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,7 @@ pub use self::{
     presets::{PRESETS, Preset, QUIRKS},
     problem::{Problem, Problems},
     rag::{Citations, REQUEST_KEYS, Rag, RagLayer},
+    telemetry::Telemetry,
 };
 
 /// Settings that were checked.
@@ -89,6 +91,8 @@ pub struct Config {
     pub cors: Cors,
     /// What the log looks like.
     pub log: Log,
+    /// Where traces and numbers are sent; unset: nowhere.
+    pub telemetry: Option<Telemetry>,
 }
 
 impl Config {
@@ -219,6 +223,8 @@ pub struct Limits {
 pub struct SharedLimits {
     /// The address of a Redis or Valkey server; it may hold a password.
     pub redis_url: Secret,
+    /// Who vouches for the server's certificate, in PEM; unset: the system's roots.
+    pub ca: Option<Arc<[u8]>>,
     /// How long a request waits for the server.
     pub timeout: Duration,
     /// What happens while the server is away.

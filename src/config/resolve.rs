@@ -9,6 +9,7 @@ use super::{
     loading::{Overrides, Purpose},
     models::{self, Names},
     section::Section,
+    telemetry,
     upstreams::{self, TurnedOn, Upstreams},
     values::{address, flag, listen, optional_text, text},
 };
@@ -50,6 +51,7 @@ pub(super) fn read(
     let tls = edge::tls(root.section("tls"));
     let cors = edge::cors(root.section("cors"));
     let log = file::log(root.section("log"));
+    let telemetry = telemetry::telemetry(root.section("telemetry"));
 
     let upstreams = upstreams::upstreams(&mut root, env, turned_on);
     let drafts = models::drafts(&mut root);
@@ -131,6 +133,7 @@ pub(super) fn read(
         tls,
         cors,
         log,
+        telemetry,
     })
 }
 

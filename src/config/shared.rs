@@ -1,7 +1,8 @@
 //! `[limits.shared]`: where several gateways count the limits of keys together.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use url::Url;
 
 use super::{
@@ -21,6 +22,8 @@ pub(super) fn shared(mut section: Section<'_>) -> Option<SharedLimits> {
     // An address that is wrong was meant, and its own fault is told.
     let is_meant = is_given && !matches!(read, Some(None));
     let redis_url = read.flatten();
+    let ca = section.read("ca", optional_text).flatten();
+    let ca = ca.map(|path| authorities(&section, &path, redis_url.as_ref()));
     let timeout = section.read("timeout", duration);
     let policy = word(OnSharedError::WORDS, OnSharedError::from_word);
     let on_error = section.read("on_shared_error", policy);
@@ -34,9 +37,42 @@ pub(super) fn shared(mut section: Section<'_>) -> Option<SharedLimits> {
     section.finish();
     redis_url.map(|redis_url| SharedLimits {
         redis_url,
+        ca: ca.flatten(),
         timeout: timeout.unwrap_or(TIMEOUT),
         on_error: on_error.unwrap_or(OnSharedError::Local),
     })
+}
+
+/// What stands in the file of those who vouch for the server's certificate.
+fn authorities(section: &Section<'_>, path: &str, server: Option<&Secret>) -> Option<Arc<[u8]>> {
+    let is_plain = |server: &Secret| {
+        let url = server.expose();
+        url.starts_with("redis:") || url.starts_with("valkey:")
+    };
+    if server.is_some_and(is_plain) {
+        section.fault(
+            "ca",
+            "the server is spoken to without TLS, so it shows no certificate",
+            "begin `redis_url` with rediss://, or leave this out",
+        );
+        return None;
+    }
+    let unread = |error| {
+        let wrong = format!("the file cannot be read ({error})");
+        section.fault("ca", wrong, "mend the path, or who may read it");
+    };
+    let pem = section.contents(&section.beside(path));
+    let pem = pem.map_err(unread).ok()?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    if certificates.is_ok_and(|certificates| !certificates.is_empty()) {
+        return Some(pem);
+    }
+    section.fault(
+        "ca",
+        "the file holds no PEM certificate",
+        "write each between its BEGIN and END lines",
+    );
+    None
 }
 
 /// Takes the address of a Redis or Valkey server, an empty one as none. It is never shown: its password may be what is wrong with it.

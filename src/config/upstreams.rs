@@ -234,18 +234,23 @@ fn written_key(given: &Given) -> Result<ApiKey, Fault> {
 }
 
 fn header(name: &str, given: &Given) -> Result<(HeaderName, HeaderValue), Fault> {
+    if name.eq_ignore_ascii_case("authorization") {
+        return Err(Fault::new(
+            "the gateway writes this header itself",
+            "write the key as `api_key`",
+        ));
+    }
+    any_header(name, given)
+}
+
+/// Takes a header that is added to requests; its value may be a secret.
+pub(super) fn any_header(name: &str, given: &Given) -> Result<(HeaderName, HeaderValue), Fault> {
     let Ok(header) = HeaderName::try_from(name) else {
         return Err(Fault::new(
             "this is no header name",
             "write one like \"X-Team\"",
         ));
     };
-    if header == http::header::AUTHORIZATION {
-        return Err(Fault::new(
-            "the gateway writes this header itself",
-            "write the key as `api_key`",
-        ));
-    }
     // They frame the request, and a second opinion about that is how requests are smuggled.
     let framing = [
         "connection",

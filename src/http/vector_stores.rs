@@ -18,7 +18,7 @@ use super::{
     error::{self, ApiError, Told},
     extract::json_body,
     json,
-    middleware::rate_limit,
+    middleware::{access_log::Notes, rate_limit},
     paging::{Order, Paging, number},
     wrong_method,
 };
@@ -101,6 +101,7 @@ pub(super) async fn retrieve(
 pub(super) async fn search(
     Extension(app): Extension<Arc<App>>,
     Extension(principal): Extension<Arc<Principal>>,
+    Extension(notes): Extension<Arc<Notes>>,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -134,6 +135,7 @@ pub(super) async fn search(
         until: arrived + app.config.timeouts.total,
         tally: Arc::default(),
     };
+    notes.count_in(&lookup.tally);
     rate_limit::use_searches(&app, &principal, lookup.queries.len()).await?;
     if lookup.rewriting == Rewriting::Allowed {
         // Rewording takes few tokens, which are counted; a key that has none left must wait.

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Error, Meta, Pipeline, meta, report::Timings, tally::Tally};
+use super::{Error, Meta, Pipeline, heard, meta, report::Timings, tally::Tally};
 use crate::{
     openai::EmbeddingRequest,
     upstream::{
@@ -107,13 +107,19 @@ impl Pipeline {
         }
         let mut attempts = Attempts::new(&self.retry, routes.len(), delivery.until);
         let mut call = delivery.call(route, body(route));
+        let mut resends = 0;
         route.upstream.budget.called();
         loop {
             delivery.tally.asks();
+            let told = || heard::call(route, delivery.path, resends);
+            let step = delivery.tally.steps.call(&mut call.headers, told);
             let outcome = send(&self.client, &call).await;
             route.upstream.note(&outcome, &self.retry);
             let error = match outcome {
-                Ok(answer) => return Ok((answer, route)),
+                Ok(answer) => {
+                    delivery.tally.steps.answered(step);
+                    return Ok((answer, route));
+                }
                 Err(error) => error,
             };
             delivery.tally.unanswered();
@@ -131,6 +137,7 @@ impl Pipeline {
                 (Next::Again(wait), _) => {
                     warn!(upstream.name = error.upstream(), error = %error, wait_ms = wait.as_millis(), "asking upstream `{}` again", error.upstream());
                     delivery.tally.retried(error.upstream());
+                    resends += 1;
                     tokio::time::sleep(wait).await;
                 }
                 (Next::Fallback, Some(next)) => {
@@ -138,6 +145,7 @@ impl Pipeline {
                     delivery.tally.fell_back(error.upstream());
                     route = *next;
                     routes.pop_front();
+                    resends = 0;
                     call = delivery.call(route, body(route));
                     route.upstream.budget.called();
                 }

@@ -10,6 +10,7 @@ use tracing::warn;
 use super::{
     Error, Pipeline,
     completion::Endpoint,
+    heard,
     job::{Job, search_query},
     passages::{Bounds, Style},
     prompt, query,
@@ -20,6 +21,7 @@ use crate::{
     config::{Mode, OnNoResults, OnSearchError, QueryFrom},
     openai::{Json, Message, Object},
     retrieval::{self, Passage},
+    trace,
     upstream::{Upstream, catalog::Allowed, client::Call},
 };
 
@@ -112,10 +114,11 @@ impl Pipeline {
         text: String,
     ) -> Result<Grounded, Error> {
         let query = search_query(job, text.clone());
+        let step = job.progress.tally.steps.search();
         let began = Instant::now();
         let found = job.reach.retriever.search(&query).await;
         grounded.search = Some(began.elapsed());
-        job.progress.tally.searched(&found, began.elapsed());
+        job.progress.tally.searched(step, &found, began.elapsed());
         grounded.report.queries.push(text);
         grounded.report.searches += 1;
         let found = match found {
@@ -236,14 +239,19 @@ impl Pipeline {
             "messages": [value_of(&system), value_of(&user)],
             "temperature": 0,
         }));
-        let call = call(&resolved.route.upstream, body.bytes().clone());
+        let mut call = call(&resolved.route.upstream, body.bytes().clone());
+        let told = || heard::call(&resolved.route, Endpoint::Chat.path(), 0);
+        let step = tally.steps.call(&mut call.headers, told);
         let (_, answer) = match self.client.whole(&call).await {
             Ok(answer) => answer,
             Err(error) => {
+                tally.steps.ended(step, Some(error.kind()), |_| {});
                 warn!(error = %error, "the query could not be rewritten");
                 return None;
             }
         };
+        let hear = |call: &mut trace::Call| heard::answer(call, &answer);
+        tally.steps.ended(step, None, hear);
         tally.used_beside(&answer);
         let choices = answer.value("choices")?.items()?;
         let message = choices

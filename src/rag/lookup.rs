@@ -39,7 +39,7 @@ pub struct Lookup {
     pub rewriting: Rewriting,
     /// When the whole must be over.
     pub until: Instant,
-    /// What it takes beside the searches.
+    /// What it takes.
     pub tally: Arc<Tally>,
 }
 
@@ -88,7 +88,13 @@ impl Pipeline {
             .map(|text| search_query(lookup, &files, text))
             .collect();
         let retriever = &lookup.reach.retriever;
-        let found = try_join_all(searches.iter().map(|query| retriever.search(query))).await?;
+        let found = try_join_all(searches.iter().map(|query| async {
+            let (step, began) = (lookup.tally.steps.search(), Instant::now());
+            let found = retriever.search(query).await;
+            lookup.tally.searched(step, &found, began.elapsed());
+            found
+        }))
+        .await?;
         let alone = found.len() == 1;
         let mut passages: Vec<Passage> = Vec::new();
         for passage in found.into_iter().flat_map(|found| found.passages) {

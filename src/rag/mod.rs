@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod estimate;
 pub mod filters;
 mod ground;
+mod heard;
 mod job;
 pub mod links;
 pub mod lookup;

@@ -9,8 +9,10 @@ use std::{
 };
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
+    heard,
     metered::{Metered, texts_of},
     passages::Selection,
     report::Timings,
@@ -19,6 +21,7 @@ use crate::{
     access::Reservation,
     openai::{Object, chunk::Chunk},
     retrieval::{self, Found},
+    trace::{Begun, Search, Steps},
     upstream,
 };
 
@@ -28,6 +31,8 @@ pub struct Tally {
     counts: Mutex<Counts>,
     /// When the first event of a stream went to the client.
     pub first_event: OnceLock<Instant>,
+    /// What was done, step by step, where the request is followed.
+    pub steps: Steps,
     /// What is held of a limit of tokens; nothing where there is none.
     reservation: OnceLock<Reservation>,
 }
@@ -92,8 +97,8 @@ impl Tally {
         self.lock().clone()
     }
 
-    /// Counts a search.
-    pub fn searched(&self, found: &Result<Found, retrieval::Error>, took: Duration) {
+    /// Counts a search, whose step ends with it.
+    pub fn searched(&self, step: Begun, found: &Result<Found, retrieval::Error>, took: Duration) {
         let outcome = match found {
             Err(_) => "failed",
             Ok(found) if found.cached => "cached",
@@ -101,6 +106,13 @@ impl Tally {
             Ok(_) => "made",
         };
         self.lock().searches.push((outcome, took));
+        let brought = found.as_ref().ok();
+        let search = Search {
+            results: brought.map(|found| found.passages.len()),
+            is_cached: brought.is_some_and(|found| found.cached),
+        };
+        let failed = found.as_ref().err().map(retrieval::Error::kind);
+        self.steps.searched(step, took, search, failed);
     }
 
     /// Notes what the model was given, all in all.
@@ -132,6 +144,10 @@ impl Tally {
     /// Notes the tokens by an upstream's `usage`; later counts replace earlier ones, which they include.
     pub fn used(&self, usage: &str) {
         if let Ok(Some(usage)) = serde_json::from_str::<Option<Usage>>(usage) {
+            self.steps.hear(|call| {
+                call.input_tokens = usage.prompt_tokens.or(call.input_tokens);
+                call.output_tokens = usage.completion_tokens.or(call.output_tokens);
+            });
             let mut counts = self.lock();
             counts.prompt_tokens = usage.prompt_tokens.or(counts.prompt_tokens);
             counts.completion_tokens = usage.completion_tokens.or(counts.completion_tokens);
@@ -139,6 +155,11 @@ impl Tally {
                 counts.metered.told(told);
             }
         }
+    }
+
+    /// Ends a turn of the model, which counted this.
+    pub fn turned(&self, usage: Option<&Value>) {
+        self.steps.over(|call| heard::usage(call, usage));
     }
 
     /// Notes the tokens of a whole answer.
@@ -175,6 +196,7 @@ impl Tally {
 
     /// Estimates what a chunk says, where tokens are limited and its stream may end without a count.
     pub fn relayed(&self, chunk: &Chunk<'_>) {
+        self.steps.hear(|call| heard::chunk(call, chunk));
         if self.is_metered() {
             self.lock().metered.relayed(chunk);
         }
@@ -182,6 +204,7 @@ impl Tally {
 
     /// Estimates what a whole answer says, where tokens are limited and it has no count.
     pub fn relayed_whole(&self, answer: &Object) {
+        self.steps.over(|call| heard::answer(call, answer));
         let has_count = answer.value("usage").is_some_and(|usage| !usage.is_null());
         if self.is_metered() && !has_count {
             let mut counts = self.lock();
@@ -216,6 +239,7 @@ impl Tally {
 
     /// Counts a failure of an upstream.
     pub fn failed(&self, error: &upstream::Error) {
+        self.steps.failed(error.kind());
         let failure = (error.upstream().to_owned(), error.kind());
         self.lock().failures.push(failure);
     }

@@ -259,3 +259,18 @@ pub enum Error {
         after: std::time::Duration,
     },
 }
+
+impl Error {
+    /// A word for it; there are few of them.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Authentication { .. } => "authentication",
+            Self::Scope { .. } => "scope",
+            Self::Query { .. } => "query",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Maintenance { .. } => "maintenance",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Timeout { .. } => "timeout",
+        }
+    }
+}

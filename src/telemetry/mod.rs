@@ -1,6 +1,7 @@
-//! What is seen from outside: the log here, the numbers in [`metrics`].
+//! What is seen from outside: the log here, the numbers in [`metrics`], and what a collector is sent in [`otlp`].
 
 pub mod metrics;
+pub mod otlp;
 
 use std::{
     io::{self, IsTerminal},

@@ -39,8 +39,9 @@ pub fn of(settings: &config::Upstream) -> HeaderMap {
 pub fn to_upstream(client: &HeaderMap) -> HeaderMap {
     let mut out = HeaderMap::new();
     for name in TO_UPSTREAM {
-        if let Some(value) = client.get(name) {
-            out.insert(HeaderName::from_static(name), value.clone());
+        // `tracestate` may come in several lines, which are one list.
+        for value in client.get_all(name) {
+            out.append(HeaderName::from_static(name), value.clone());
         }
     }
     out
@@ -105,6 +106,17 @@ mod tests {
                 "x-upstream-request-id"
             ]
         );
+    }
+
+    #[test]
+    fn a_list_in_several_lines_crosses_whole() {
+        let mut client = HeaderMap::new();
+        for state in ["a=1", "b=2"] {
+            client.append("tracestate", HeaderValue::from_static(state));
+        }
+        let crossed = to_upstream(&client);
+        let crossed: Vec<_> = crossed.get_all("tracestate").iter().collect();
+        assert_eq!(crossed, ["a=1", "b=2"]);
     }
 
     #[test]

@@ -78,7 +78,8 @@ fn a_key_without_workspaces_says_that_it_sees_every_one_and_no_key_comes_twice()
 
 #[test]
 fn a_right_configuration_is_summed_up_on_stdout() {
-    let text = "[upstreams.gpu]\nbase_url = \"http://10.0.0.7:8000/v1\"\n[models.handbook]\nupstream = \"gpu\"\nmodel = \"qwen\"\n";
+    let text = "[upstreams.gpu]\nbase_url = \"http://10.0.0.7:8000/v1\"\n[models.handbook]\nupstream = \"gpu\"\nmodel = \"qwen\"\n\
+        [telemetry]\notlp_endpoint = \"http://collector:4318\"\nheaders = { X-Key = \"tk-secret\" }\n";
 
     let checked = groundwire(&["check", "--config", "g.toml"])
         .with(&[("LIGHTON_API_KEY", "lo-secret")])
@@ -92,6 +93,7 @@ fn a_right_configuration_is_summed_up_on_stdout() {
         "  listen: 127.0.0.1:8080",
         "  upstream gpu: http://10.0.0.7:8000/v1",
         "  model handbook: gpu/qwen",
+        "  telemetry: http://collector:4318/",
         "  keys: none, nobody is asked for one",
     ] {
         assert!(
@@ -100,7 +102,7 @@ fn a_right_configuration_is_summed_up_on_stdout() {
             checked.stdout
         );
     }
-    assert!(!checked.stdout.contains("lo-secret") && !checked.stdout.contains('\u{1b}'));
+    assert!(!checked.stdout.contains("-secret") && !checked.stdout.contains('\u{1b}'));
 }
 
 #[test]
@@ -153,7 +155,7 @@ fn serving_without_any_configuration_points_to_the_sandbox() {
 fn an_online_check_has_a_line_for_each_neighbour_and_fails_with_one_of_them() {
     let mut sandbox = Program::sandbox();
     let services = sandbox.services();
-    let broken = "[upstreams.gone]\nbase_url = \"http://127.0.0.1:1/v1\"\n";
+    let broken = "[upstreams.gone]\nbase_url = \"http://127.0.0.1:1/v1\"\n[telemetry]\notlp_endpoint = \"http://127.0.0.1:1\"\n";
 
     let own = "[[keys]]\nname = \"acme\"\nsha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"\n\
         workspace_id = \"*\"\nsearch_api_key = \"sandbox\"\nexpires = 2020-01-01\n";
@@ -193,5 +195,10 @@ fn an_online_check_has_a_line_for_each_neighbour_and_fails_with_one_of_them() {
         "{}",
         ill.stdout
     );
-    assert!(ill.stderr.contains("1 of the neighbours"), "{}", ill.stderr);
+    assert!(
+        ill.stdout.contains("\nFAIL telemetry: traces: "),
+        "{}",
+        ill.stdout
+    );
+    assert!(ill.stderr.contains("2 of the neighbours"), "{}", ill.stderr);
 }

@@ -14,6 +14,7 @@ mod support {
     )]
 
     pub(crate) mod answer;
+    pub(crate) mod authority;
     pub(crate) mod connection;
     pub(crate) mod gateway;
     pub(crate) mod lighton;
@@ -24,10 +25,18 @@ mod support {
 
 mod redis_server;
 
+#[expect(
+    dead_code,
+    reason = "each test binary uses its own part of the program"
+)]
+#[path = "../ops/program.rs"]
+mod program;
+
 mod reload;
 mod requests;
 mod searches;
 mod shared;
+mod tls;
 mod tokens;
 
 use reqwest::Method;

@@ -1,4 +1,6 @@
 //! A real Redis server of a test's own: on a free port, in a folder of its own, keeping nothing.
+//!
+//! The variable REDIS_SERVER names another program in its place, such as `valkey-server`.
 
 #![expect(
     clippy::panic,
@@ -19,7 +21,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::server::nobody;
+use crate::support::{authority::Issued, server::nobody};
 
 /// How long a server may take to start before its test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,20 +33,31 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct RedisServer {
     address: SocketAddr,
     folder: TempDir,
+    tls: Option<Issued>,
     child: Child,
 }
 
 impl RedisServer {
     /// Starts one and waits until it answers.
     pub(crate) async fn start() -> Self {
+        Self::start_as(None).await
+    }
+
+    /// Starts one that speaks TLS alone.
+    pub(crate) async fn start_with_tls(issued: &Issued) -> Self {
+        Self::start_as(Some(issued.clone())).await
+    }
+
+    async fn start_as(tls: Option<Issued>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let began = Instant::now();
         loop {
             // Another process may take the port before the server does: then there is another one.
             let address = nobody();
-            let child = spawn(address, &folder);
+            let child = spawn(address, tls.as_ref(), &folder);
             let mut server = Self {
                 address,
+                tls: tls.clone(),
                 folder: tempfile::tempdir_in(folder.path()).unwrap(),
                 child,
             };
@@ -61,6 +74,11 @@ impl RedisServer {
         format!("redis://{}/0", self.address)
     }
 
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Ends it at once.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -69,7 +87,7 @@ impl RedisServer {
 
     /// Starts it again where it was.
     pub(crate) async fn restart(&mut self) {
-        self.child = spawn(self.address, &self.folder);
+        self.child = spawn(self.address, self.tls.as_ref(), &self.folder);
         assert!(self.answers().await, "redis-server did not start again");
     }
 
@@ -87,7 +105,12 @@ impl RedisServer {
                 if self.child.try_wait().unwrap().is_some() {
                     return false;
                 }
-                if ping(self.address).await.is_some() {
+                let is_there = match self.tls {
+                    // It listens when it is ready.
+                    Some(_) => TcpStream::connect(self.address).await.is_ok(),
+                    None => ping(self.address).await.is_some(),
+                };
+                if is_there {
                     return true;
                 }
                 sleep(LOOK).await;
@@ -104,9 +127,24 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(address: SocketAddr, folder: &TempDir) -> Child {
-    let spawned = Command::new("redis-server")
-        .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
+fn spawn(address: SocketAddr, tls: Option<&Issued>, folder: &TempDir) -> Child {
+    let program = std::env::var_os("REDIS_SERVER");
+    let mut command = Command::new(program.unwrap_or_else(|| "redis-server".into()));
+    let port = address.port().to_string();
+    match tls {
+        None => command.args(["--port", &port]),
+        Some(issued) => command
+            .args(["--port", "0", "--tls-port", &port])
+            .args(["--tls-auth-clients", "no"])
+            .arg("--tls-cert-file")
+            .arg(&issued.certificate)
+            .arg("--tls-key-file")
+            .arg(&issued.private_key)
+            .arg("--tls-ca-cert-file")
+            .arg(&issued.certificate),
+    };
+    let spawned = command
+        .args(["--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no"])
         .arg("--dir")
         .arg(folder.path())

@@ -14,6 +14,7 @@ mod support {
     )]
 
     pub(crate) mod answer;
+    pub(crate) mod authority;
     pub(crate) mod connection;
     pub(crate) mod gateway;
     pub(crate) mod lighton;
@@ -40,6 +41,7 @@ mod outage;
 mod reload;
 mod slow_clients;
 mod tls;
+mod trust;
 mod wire;
 
 use serde_json::{Value, json};

@@ -49,6 +49,7 @@ fn named_everywhere(url: &str) -> (Value, Vec<(&'static str, String)>) {
         "x-http-host-override",
         "openai-beta",
         "traceparent",
+        "tracestate",
     ];
     let mut headers: Vec<(&'static str, String)> =
         headers.iter().map(|name| (*name, url.to_owned())).collect();
@@ -73,7 +74,11 @@ async fn no_request_makes_it_connect_to_an_address_of_the_callers_choice() {
         );
     let answer = says(&format!("It is at {url}/answer [1].")).header("link", &url);
     let upstream = Server::new().always("/v1/chat/completions", answer);
-    let gateway = Gateway::start(&lighton, &upstream, "").await;
+    let collector = Server::new()
+        .always("/v1/traces", Reply::status(200))
+        .always("/v1/metrics", Reply::status(200));
+    let telemetry = format!("[telemetry]\notlp_endpoint = \"{}\"", collector.url());
+    let mut gateway = Gateway::start(&lighton, &upstream, &telemetry).await;
     let (body, headers) = named_everywhere(&url);
 
     let mut request = gateway.chat(&body);
@@ -102,8 +107,11 @@ async fn no_request_makes_it_connect_to_an_address_of_the_callers_choice() {
     ] {
         let _ = gateway.get(&path).await;
     }
+    // A caller names no collector either, though it has headers that are about traces.
+    gateway.flush().await;
 
     assert_eq!(elsewhere.connections(), 0);
+    assert!(collector.connections() > 0);
     let only: Vec<String> = upstream
         .requests()
         .iter()
@@ -202,6 +210,26 @@ async fn a_provider_whose_list_of_models_leads_away_is_not_followed() {
 
     assert_eq!(upstream.requests().len(), 1);
     assert_eq!(elsewhere.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_redirect_of_the_collector_is_not_followed() {
+    for status in [301, 302, 303, 307, 308] {
+        let elsewhere = Server::new();
+        let away = Reply::status(status).header("location", format!("{}/", elsewhere.url()));
+        let collector = Server::new()
+            .always("/v1/traces", away.clone())
+            .always("/v1/metrics", away);
+        let telemetry = format!("[telemetry]\notlp_endpoint = \"{}\"", collector.url());
+        let upstream = Server::new();
+        let mut gateway = Gateway::start(&FakeLightOn::new(), &upstream, &telemetry).await;
+
+        gateway.get("/v1/models").await;
+        gateway.flush().await;
+
+        assert_eq!(collector.requests().len(), 2, "{status}");
+        assert_eq!(elsewhere.connections(), 0, "{status}");
+    }
 }
 
 #[tokio::test]

@@ -7,13 +7,14 @@ use std::{
 };
 
 /// A module and what it may use, top layer last; `main` and `lib` may use everything.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("openai", &[]),
     ("sse", &[]),
     ("config", &[]),
     ("budget", &[]),
     ("outbound", &["config"]),
-    ("telemetry", &["config"]),
+    ("trace", &[]),
+    ("telemetry", &["config", "trace"]),
     ("access", &["config"]),
     ("retrieval", &["config", "budget", "outbound"]),
     (
@@ -22,7 +23,15 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ),
     (
         "rag",
-        &["config", "openai", "sse", "access", "retrieval", "upstream"],
+        &[
+            "config",
+            "trace",
+            "openai",
+            "sse",
+            "access",
+            "retrieval",
+            "upstream",
+        ],
     ),
     (
         "app",
@@ -42,6 +51,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
         "http",
         &[
             "config",
+            "trace",
             "telemetry",
             "access",
             "retrieval",

@@ -14,11 +14,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::{Instrument, info, info_span};
+use tracing::{Instrument, field, info, info_span};
 
+use super::traced;
 use crate::{
     access::{Place, Standing},
     app::App,
@@ -26,13 +27,19 @@ use crate::{
     rag::tally::{Counts, Tally},
     sse::Ending,
     telemetry::metrics::Report,
+    trace::Context as Trace,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The status of a request whose client left before there was one, as nginx writes it.
+const LEFT: u16 = 499;
+
 /// What the handlers tell the log.
 #[derive(Debug, Default)]
 pub(in crate::http) struct Notes {
+    /// Its place in a trace, where requests are followed.
+    trace: Option<Trace>,
     fields: Mutex<Fields>,
     /// What the answer takes, once there is somebody to count it.
     tally: OnceLock<Arc<Tally>>,
@@ -68,6 +75,9 @@ impl Notes {
 
     /// Where it is counted what the answer takes.
     pub(in crate::http) fn count_in(&self, tally: &Arc<Tally>) {
+        if let Some(trace) = &self.trace {
+            tally.steps.follow(trace);
+        }
         let _ = self.tally.set(Arc::clone(tally));
     }
 
@@ -107,30 +117,49 @@ pub(in crate::http) async fn observe(
     let began = Instant::now();
     let id = request_id(request.headers());
     let span = info_span!("request", id = %id.to_str().unwrap_or_default());
-    let notes = Arc::new(Notes::default());
-    request.extensions_mut().insert(Arc::clone(&notes));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>();
     let endpoint = route.map_or_else(|| "other".to_owned(), |route| route.as_str().to_owned());
 
     let app = parts.load_full();
     let is_probe = matches!(endpoint.as_str(), "/healthz" | "/readyz" | "/metrics");
+    let notes = Arc::new(Notes {
+        trace: traced::context(&app.config, request.headers()).filter(|_| !is_probe),
+        ..Notes::default()
+    });
+    request.extensions_mut().insert(Arc::clone(&notes));
     let place = if is_probe {
         None
     } else {
         Arc::clone(&app.places).try_acquire_owned().ok()
     };
+    let line = Line {
+        began,
+        id: notes.trace.as_ref().map(|_| id.clone()),
+        span: span.clone(),
+        method,
+        path,
+        endpoint,
+        status: LEFT,
+        notes,
+        app: Arc::clone(&app),
+    };
+    let mut unanswered = Unanswered((!is_probe).then_some(line));
     let mut response = if place.is_none() && !is_probe {
         app.metrics.shed();
         crowded().into_response()
     } else {
-        let answering = next.run(request).instrument(span.clone());
+        let answering = next.run(request).instrument(span);
         // A stream ends itself, with an event that says why; what has no head yet is ended here, down to its upstream.
         tokio::select! {
             response = answering => response,
             () = app.stop.cancelled() => ApiError::shutting_down().into_response(),
         }
     };
+    let line = unanswered.0.take().map(|line| Line {
+        status: response.status().as_u16(),
+        ..line
+    });
     response.headers_mut().insert(REQUEST_ID, id);
     if app.is_draining() {
         response
@@ -138,24 +167,25 @@ pub(in crate::http) async fn observe(
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let is_stream = is_event_stream(response.headers());
-    let line = Line {
-        began,
-        span,
-        method: method.to_string(),
-        path,
-        endpoint,
-        status: response.status(),
-        notes,
-        app: Arc::clone(&app),
-    };
     response.map(|body| {
         Body::new(Observed {
             body,
-            line: (!is_probe).then_some(line),
+            line,
             _open: is_stream.then(|| OpenStream::new(app)),
             _place: place,
         })
     })
+}
+
+/// A request without an answer yet: where its client leaves, it is dropped with everything that was done for it, and has its line all the same.
+struct Unanswered(Option<Line>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(line) = self.0.take() {
+            line.write(Ending::Cancelled);
+        }
+    }
 }
 
 /// A stream being sent, as long as this lives.
@@ -207,11 +237,13 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 /// The line of one request, written once: when its answer ended, or was dropped.
 struct Line {
     began: Instant,
+    /// Where a collector is told of it.
+    id: Option<HeaderValue>,
     span: tracing::Span,
-    method: String,
+    method: Method,
     path: String,
     endpoint: String,
-    status: StatusCode,
+    status: u16,
     notes: Arc<Notes>,
     app: Arc<App>,
 }
@@ -236,11 +268,13 @@ impl Line {
         let cached = counts.searches.iter().filter(|(what, _)| *what == "cached");
         let sources = (self.app.config.log.sources && !counts.sources.is_empty())
             .then(|| sources(&counts.sources));
+        let trace = self.notes.trace.as_ref();
+        let trace = trace.filter(|trace| trace.is_sampled());
         // Counts of nothing are left out: most lines are short.
         let some = |count: usize| (count > 0).then_some(count);
         self.span.in_scope(|| {
             info!(
-                status = self.status.as_u16(),
+                status = self.status,
                 duration_ms = milliseconds(self.began.elapsed()),
                 ending = ending.as_str(),
                 key = fields.key,
@@ -260,11 +294,31 @@ impl Line {
                 search_ms = of_search.map(milliseconds),
                 upstream_ms = counts.timings.upstream.map(milliseconds),
                 sources,
+                trace_id = trace.map(|trace| field::display(trace.trace)),
                 "{} {}",
                 self.method,
                 self.path
             );
         });
+        if let Some(trace) = trace.cloned() {
+            let known = traced::Known {
+                config: &self.app.config,
+                began: self.began,
+                id: self.id.as_ref(),
+                method: &self.method,
+                path: &self.path,
+                endpoint: &self.endpoint,
+                status: self.status,
+                ending,
+                tally: tally.map(AsRef::as_ref),
+                key: fields.key,
+                model: &fields.model,
+                upstream: fields.upstream,
+                mode: fields.mode,
+                sources,
+            };
+            self.app.outbox.put(known.request(trace, &counts));
+        }
     }
 
     fn count(
@@ -282,7 +336,7 @@ impl Line {
             is_listed: self.app.catalog.is_listed(&fields.model),
             mode: fields.mode,
             key: &fields.key,
-            status: self.status.as_u16(),
+            status: self.status,
             ending: ending.as_str(),
             duration: self.began.elapsed(),
             first_event,

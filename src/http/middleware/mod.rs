@@ -4,3 +4,4 @@ pub(super) mod access_log;
 pub(super) mod auth;
 pub(super) mod cors;
 pub(super) mod rate_limit;
+mod traced;

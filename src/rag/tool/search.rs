@@ -23,6 +23,7 @@ use crate::{
         passages::{Bounds, Reason},
     },
     retrieval::{self, Found, SearchQuery},
+    trace::Begun,
 };
 
 /// What the model is told when it searches for the same words again.
@@ -123,8 +124,8 @@ impl Session {
         let mut ran = Vec::new();
         for (planned, found) in planned.into_iter().zip(found) {
             let body = match (planned.action, found) {
-                (Action::Search(_), Some((found, took))) => {
-                    self.job.progress.tally.searched(&found, took);
+                (Action::Search(_), Some((found, step, took))) => {
+                    self.job.progress.tally.searched(step, &found, took);
                     let (body, results) = self.record(found)?;
                     ran.push(Ran { results, took });
                     body
@@ -150,11 +151,11 @@ impl Session {
         }
         let began = Instant::now();
         let retriever = &self.job.reach.retriever;
+        let steps = &self.job.progress.tally.steps;
         let searches = join_all(queries.iter().map(|query| async move {
-            match query {
-                Some(query) => Some((retriever.search(query).await, began.elapsed())),
-                None => None,
-            }
+            let query = query.as_ref()?;
+            let (step, began) = (steps.search(), Instant::now());
+            Some((retriever.search(query).await, step, began.elapsed()))
         }));
         let found =
             timeout_at(self.job.until, searches)
@@ -166,7 +167,7 @@ impl Session {
         let passages = found
             .iter()
             .flatten()
-            .filter_map(|(found, _)| found.as_ref().ok())
+            .filter_map(|(found, ..)| found.as_ref().ok())
             .flat_map(|found| &found.passages);
         let pipeline = Arc::clone(&self.pipeline);
         if self.job.resolved.route.context_window.is_none() {
@@ -268,7 +269,7 @@ impl Session {
     }
 }
 
-type Searched = (Result<Found, retrieval::Error>, Duration);
+type Searched = (Result<Found, retrieval::Error>, Begun, Duration);
 
 impl Ran {
     /// What is told of a search that ended.

@@ -252,6 +252,8 @@ impl Session {
 
     /// What a turn means.
     pub(super) fn conclude(&mut self, mut turn: Turn) -> Result<Step, Error> {
+        // Before the sum of all turns is told, which is not this one's.
+        self.job.progress.tally.turned(turn.usage.as_ref());
         usage::add(&mut self.usage, turn.usage.take());
         if let Some(usage) = &self.usage {
             self.job.progress.tally.used(&usage.to_string());

@@ -44,6 +44,8 @@ const SECONDS: [f64; 16] = [
 /// Every number of this process.
 pub struct Metrics {
     registry: Registry,
+    /// Held while numbers of the moment are put in and told: a scraper and a collector may ask at once.
+    telling: Mutex<()>,
     answered: Mutex<HashSet<String>>,
     requests: Family<Request, Counter>,
     durations: Family<Road, Histogram, fn() -> Histogram>,
@@ -63,6 +65,7 @@ pub struct Metrics {
     limited: Family<Limited, Counter>,
     shared_limits_up: Family<Nothing, Gauge>,
     reloads: Family<Outcome, Counter>,
+    spans: Family<Outcome, Counter>,
     /// Streams whose body is being sent.
     pub open_streams: Gauge,
     in_flight: Gauge,
@@ -74,6 +77,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("groundwire"),
+            telling: Mutex::default(),
             answered: Mutex::default(),
             requests: Family::default(),
             durations: Family::new_with_constructor(seconds),
@@ -93,6 +97,7 @@ impl Default for Metrics {
             limited: Family::default(),
             shared_limits_up: Family::default(),
             reloads: Family::default(),
+            spans: Family::default(),
             open_streams: Gauge::<i64, AtomicI64>::default(),
             in_flight: Gauge::default(),
             up: Family::default(),
@@ -191,6 +196,11 @@ impl Metrics {
         );
         registry.register("reloads", "Configurations read again", self.reloads.clone());
         registry.register(
+            "spans",
+            "Spans by whether the collector has them",
+            self.spans.clone(),
+        );
+        registry.register(
             "open_streams",
             "Streams being sent",
             self.open_streams.clone(),
@@ -283,25 +293,27 @@ impl Metrics {
         self.limited.get_or_create(&Limited { key, limit }).inc();
     }
 
-    /// Notes whether the server of shared limits answers, as 1 or 0; `None` where there is none.
-    pub fn tell_shared_limits(&self, up: Option<i64>) {
-        self.shared_limits_up.clear();
-        if let Some(up) = up {
-            self.shared_limits_up.get_or_create(&Nothing {}).set(up);
-        }
-    }
-
     /// Counts a configuration that was read again; `outcome` is `taken` or `refused`.
     pub fn reloaded(&self, outcome: &'static str) {
         self.reloads.get_or_create(&Outcome { outcome }).inc();
     }
 
-    /// Writes everything in Prometheus' text format, version 0.0.4; `upstreams` are those of now, each with whether it is asked.
+    /// Counts spans; `outcome` is `exported` or `dropped`.
+    pub fn spans(&self, outcome: &'static str, count: u64) {
+        if count > 0 {
+            self.spans.get_or_create(&Outcome { outcome }).inc_by(count);
+        }
+    }
+
+    /// Writes everything in Prometheus' text format, version 0.0.4; `upstreams` are those of now, each with whether it is asked, and
+    /// `shared_limits` whether their server answers, where there is one.
     pub fn text<'a>(
         &self,
         in_flight: usize,
         upstreams: impl Iterator<Item = (&'a str, bool)>,
+        shared_limits: Option<bool>,
     ) -> String {
+        let _alone = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         self.in_flight
             .set(i64::try_from(in_flight).unwrap_or(i64::MAX));
         // One that a reload took away is not told of any longer.
@@ -309,6 +321,11 @@ impl Metrics {
         for (upstream, up) in upstreams {
             let upstream = upstream.to_owned();
             self.up.get_or_create(&Upstream { upstream }).set(up.into());
+        }
+        self.shared_limits_up.clear();
+        if let Some(up) = shared_limits {
+            let there = self.shared_limits_up.get_or_create(&Nothing {});
+            there.set(up.into());
         }
         self.dropped_lines.set(super::dropped_lines());
         let mut written = String::new();

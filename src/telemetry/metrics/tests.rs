@@ -20,7 +20,7 @@ fn a_model_that_nobody_listed_and_nobody_answered_for_has_no_name_of_its_own() {
     asked(&metrics, "listed", 502, true);
     asked(&metrics, "guessed", 404, false);
     asked(&metrics, "answered", 200, false);
-    let text = metrics.text(0, std::iter::empty());
+    let text = metrics.text(0, std::iter::empty(), None);
 
     for model in ["listed", "answered", "other"] {
         assert!(text.contains(&format!("model=\"{model}\"")), "{text}");
@@ -34,7 +34,7 @@ fn the_names_of_answered_models_are_bounded() {
     for number in 0..ANSWERED_MODELS + 5 {
         asked(&metrics, &format!("m{number}"), 200, false);
     }
-    let text = metrics.text(0, std::iter::empty());
+    let text = metrics.text(0, std::iter::empty(), None);
 
     assert!(text.contains("model=\"m99\"") && !text.contains("model=\"m100\""));
 }
@@ -43,7 +43,7 @@ fn the_names_of_answered_models_are_bounded() {
 fn every_sample_stands_below_the_type_of_its_family() {
     let metrics = Metrics::default();
     asked(&metrics, "m", 200, true);
-    let text = metrics.text(3, [("gpu", true)].into_iter());
+    let text = metrics.text(3, [("gpu", true)].into_iter(), None);
 
     let mut family = String::new();
     for line in text.lines() {
@@ -81,10 +81,10 @@ fn every_number_stands_in_the_documentation_and_no_other() {
         ..Report::default()
     });
     metrics.reloaded("taken");
+    metrics.spans("exported", 1);
     metrics.limited("acme", "requests");
-    metrics.tell_shared_limits(Some(1));
 
-    let text = metrics.text(0, [("gpu", true)].into_iter());
+    let text = metrics.text(0, [("gpu", true)].into_iter(), Some(true));
 
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let told: HashSet<&str> = types.filter_map(|rest| rest.split(' ').next()).collect();

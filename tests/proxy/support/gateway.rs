@@ -15,6 +15,7 @@ use groundwire::{
     app::App,
     config::{Config, Environment},
     http,
+    telemetry::otlp::Exporter,
 };
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
@@ -40,6 +41,7 @@ pub(crate) struct Gateway {
     app: Arc<App>,
     client: Client,
     serving: JoinHandle<()>,
+    exporter: Option<Exporter>,
 }
 
 impl Gateway {
@@ -70,7 +72,9 @@ impl Gateway {
         let config = Config::parse(text, &env).unwrap_or_else(|problems| panic!("{problems}"));
 
         let app = Arc::new(App::build(config).unwrap());
-        let router = http::router(Arc::new(ArcSwap::new(Arc::clone(&app))));
+        let parts = Arc::new(ArcSwap::new(Arc::clone(&app)));
+        let exporter = Some(App::export(&parts));
+        let router = http::router(parts);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let listener = listener.tap_io(|socket| {
@@ -91,7 +95,13 @@ impl Gateway {
             app,
             client,
             serving,
+            exporter,
         }
+    }
+
+    /// Sends what waits for the collector, as at the end of the process; once.
+    pub(crate) async fn flush(&mut self) {
+        self.exporter.take().unwrap().finish().await;
     }
 
     /// The parts that it was built from.
