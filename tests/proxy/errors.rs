@@ -83,7 +83,7 @@ async fn each_field_at_fault_is_named() {
         ),
         (
             r#"{"model":"m","messages":[{"content":"a"}]}"#.to_owned(),
-            "invalid_value",
+            "missing_field",
             "messages[0].role",
         ),
         (
