@@ -38,7 +38,7 @@ async fn the_lists_of_all_upstreams_become_one() {
     );
     let paradigm = Server::new().then(list(json!([
         {"name": "Alfred 4.2", "technical_name": "alfred-4.2", "model_type": "Large Language Model", "enabled": true},
-        {"name": "alfred-ft5", "model_type": "Vision Language Model"},
+        {"id": "", "name": "alfred-ft5", "model_type": "Vision Language Model"},
         {"id": "same"},
         {"owned_by": "nobody"}
     ])));
