@@ -138,6 +138,10 @@ impl Catalog {
             return Ok(Resolved { route, fallbacks });
         }
         let Some(route) = self.unnamed_route(model, allowed).await else {
+            // It exists, where this caller may not go: that is another answer than a name that nothing has.
+            if self.is_listed_beyond(model, allowed).await {
+                return Err(refused());
+            }
             let close = self.close_matches(model, allowed).await;
             return Err(Unresolved::Unknown {
                 model: model.to_owned(),
@@ -293,6 +297,19 @@ impl Catalog {
         }
         let (upstream, list) = self.upstream(self.default_upstream.as_deref()?)?;
         Some(plain_route(upstream, list, model))
+    }
+
+    /// Whether an upstream that the caller does not reach lists `model`.
+    async fn is_listed_beyond(&self, model: &str, allowed: Allowed<'_>) -> bool {
+        let beyond = self
+            .upstreams
+            .iter()
+            .zip(&self.lists)
+            .filter(|(upstream, _)| !allowed.upstream(upstream.name()));
+        let lists = join_all(beyond.map(|(upstream, list)| self.models_of(upstream, list))).await;
+        lists
+            .iter()
+            .any(|models| models.iter().any(|entry| entry.id == model))
     }
 
     async fn models_of(&self, upstream: &Arc<Upstream>, list: &Arc<List>) -> Arc<Vec<Listed>> {
