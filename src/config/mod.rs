@@ -44,6 +44,7 @@ pub use self::{
     presets::{PRESETS, Preset, QUIRKS},
     problem::{Problem, Problems},
     rag::{Citations, REQUEST_KEYS, Rag, RagLayer},
+    values::listen_address,
 };
 
 /// Settings that were checked.
