@@ -295,6 +295,7 @@ mod tests {
             (r#"{"model":"m","messages":"hi"}"#, "messages"),
             (r#"{"model":"m","messages":[]}"#, "messages"),
             (r#"{"model":"m","messages":[1]}"#, "messages[0]"),
+            (r#"{"model":"m","messages":[ ["user"] ]}"#, "messages[0]"),
             (
                 r#"{"model":"m","messages":[{"role":"user"}],"stream":"yes"}"#,
                 "stream",
