@@ -182,6 +182,16 @@ fn an_online_check_has_a_line_for_each_neighbour_and_fails_with_one_of_them() {
         "{}",
         well.stdout
     );
+    // Nothing can search here, so that no search is missing.
+    let relay = format!(
+        "allow_overrides = false\n[rag]\nmode = \"off\"\n[upstreams.sandbox]\nbase_url = \"{services}/v1\"\napi_key = \"any\"\n"
+    );
+    let relay = groundwire(&["check", "--online", "--config", "g.toml"])
+        .among(&[("g.toml", &relay)])
+        .run();
+    assert_eq!(relay.code(), Some(0), "{}{}", relay.stdout, relay.stderr);
+    assert!(!relay.stdout.contains("ok   search"), "{}", relay.stdout);
+
     assert_eq!(ill.code(), Some(1));
     assert!(
         ill.stdout.contains("\nok   upstream sandbox: "),
