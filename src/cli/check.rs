@@ -112,7 +112,10 @@ async fn online(config: Config) -> Result<(), Failure> {
         let began = Instant::now();
         let outcome = catalog.ask(upstream).await;
         let told = outcome
-            .map(|count| format!("{count} models"))
+            .map(|count| match count {
+                Some(count) => format!("{count} models"),
+                None => "lists its models to the keys of callers".to_owned(),
+            })
             .map_err(|error| error.to_string());
         (
             format!("upstream {}", upstream.name()),

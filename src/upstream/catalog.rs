@@ -333,11 +333,14 @@ impl Catalog {
         )
     }
 
-    /// Asks an upstream now for its models, whatever is remembered; returns how many it lists.
-    pub async fn ask(&self, upstream: &Arc<Upstream>) -> Result<usize, Error> {
-        Ok(lists::fetch(self.client.clone(), Arc::clone(upstream))
-            .await?
-            .len())
+    /// Asks an upstream now for its models, whatever is remembered; returns how many it lists, and `None` for one that wants to see a caller's
+    /// own key, of which the gateway has none: its refusal is an answer.
+    pub async fn ask(&self, upstream: &Arc<Upstream>) -> Result<Option<usize>, Error> {
+        match lists::fetch(self.client.clone(), Arc::clone(upstream)).await {
+            Ok(models) => Ok(Some(models.len())),
+            Err(error) if upstream.wants_a_callers_key(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -80,6 +80,15 @@ impl Upstream {
         }
     }
 
+    /// Whether `error` says no more than that a caller's own key is missing.
+    fn wants_a_callers_key(&self, error: &Error) -> bool {
+        let Error::Status { status, .. } = error else {
+            return false;
+        };
+        matches!(self.settings.api_key, config::ApiKey::Client)
+            && matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    }
+
     /// Its name in the configuration, in logs and before the slash of `upstream/model`.
     pub fn name(&self) -> &str {
         &self.settings.name

@@ -238,9 +238,10 @@ async fn one_that_lists_its_models_and_answers_nothing_is_not_ready_by_a_deep_lo
 // In the field: a gateway that only relays was never ready by a deep look.
 #[tokio::test]
 async fn where_nothing_can_search_no_search_is_down() {
-    let upstream = Server::new().always("/v1/models", Reply::json(json!({"data": []})));
+    let upstream = Server::new().always("/v1/models", refuses(401, "no key"));
+    // Nor is an upstream down that asks for a caller's key, which the gateway has none of.
     let program = Program::serve(&format!(
-        "allow_overrides = false\n[rag]\nmode = \"off\"\n[upstreams.model]\nbase_url = \"{}/v1\"\n",
+        "allow_overrides = false\n[rag]\nmode = \"off\"\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"client\"\n",
         upstream.url()
     ))
     .await;
