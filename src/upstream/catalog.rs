@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use http::HeaderValue;
 use serde_json::json;
 
 pub use super::lists::Listed;
 use super::{
     Client, Error, Resolved, Route, Upstream,
-    lists::{self, List},
+    lists::{self, List, Unlisted},
 };
 use crate::{
-    config::{self, Config, Model, RagLayer},
+    config::{self, ApiKey, Config, Model, RagLayer},
     openai::{Json, Object},
 };
 
@@ -22,6 +23,8 @@ pub struct Allowed<'a> {
     pub models: Option<&'a [String]>,
     /// Upstreams by name.
     pub upstreams: Option<&'a [String]>,
+    /// The caller's own `Authorization`, for upstreams that take it and list nothing without.
+    pub authorization: Option<&'a HeaderValue>,
 }
 
 impl Allowed<'_> {
@@ -206,7 +209,7 @@ impl Catalog {
             self.upstreams
                 .iter()
                 .zip(&self.lists)
-                .map(|(upstream, list)| self.models_of(upstream, list)),
+                .map(|(upstream, list)| self.models_of(upstream, list, allowed)),
         )
         .await;
         let mut seen: std::collections::HashSet<String> =
@@ -236,7 +239,7 @@ impl Catalog {
     /// The context window of the model of `route` by its upstream's list, which is asked for where it is not here.
     pub async fn window(&self, route: &Route) -> Option<u32> {
         let (upstream, list) = self.upstream(route.upstream.name())?;
-        let models = self.models_of(&upstream, list).await;
+        let models = self.models_of(&upstream, list, Allowed::default()).await;
         let model = models.iter().find(|entry| entry.id == route.model)?;
         model.context_window
     }
@@ -290,7 +293,7 @@ impl Catalog {
             .collect();
         // One after the other: an upstream behind the first that has the model is neither asked nor waited for.
         for (upstream, list) in &reachable {
-            let models = self.models_of(upstream, list).await;
+            let models = self.models_of(upstream, list, allowed).await;
             if models.iter().any(|entry| entry.id == model) {
                 return Some(plain_route(Arc::clone(upstream), list, model));
             }
@@ -306,15 +309,28 @@ impl Catalog {
             .iter()
             .zip(&self.lists)
             .filter(|(upstream, _)| !allowed.upstream(upstream.name()));
-        let lists = join_all(beyond.map(|(upstream, list)| self.models_of(upstream, list))).await;
+        let lists =
+            join_all(beyond.map(|(upstream, list)| self.models_of(upstream, list, allowed))).await;
         lists
             .iter()
             .any(|models| models.iter().any(|entry| entry.id == model))
     }
 
-    async fn models_of(&self, upstream: &Arc<Upstream>, list: &Arc<List>) -> Arc<Vec<Listed>> {
-        let fetch = || lists::fetch(self.client.clone(), Arc::clone(upstream));
-        list.models(upstream.name(), fetch).await
+    async fn models_of(
+        &self,
+        upstream: &Arc<Upstream>,
+        list: &Arc<List>,
+        allowed: Allowed<'_>,
+    ) -> Arc<Vec<Listed>> {
+        let fetch =
+            |authorization| lists::fetch(self.client.clone(), Arc::clone(upstream), authorization);
+        let caller = allowed
+            .authorization
+            .filter(|_| matches!(upstream.settings.api_key, ApiKey::Client));
+        match caller {
+            Some(caller) => list.models_for(caller, upstream.name(), fetch).await,
+            None => list.models(upstream.name(), || fetch(None)).await,
+        }
     }
 
     fn upstream(&self, name: &str) -> Option<(Arc<Upstream>, &Arc<List>)> {
@@ -336,10 +352,10 @@ impl Catalog {
     /// Asks an upstream now for its models, whatever is remembered; returns how many it lists, and `None` for one that wants to see a caller's
     /// own key, of which the gateway has none: its refusal is an answer.
     pub async fn ask(&self, upstream: &Arc<Upstream>) -> Result<Option<usize>, Error> {
-        match lists::fetch(self.client.clone(), Arc::clone(upstream)).await {
+        match lists::fetch(self.client.clone(), Arc::clone(upstream), None).await {
             Ok(models) => Ok(Some(models.len())),
-            Err(error) if upstream.wants_a_callers_key(&error) => Ok(None),
-            Err(error) => Err(error),
+            Err(Unlisted::ToCallers) => Ok(None),
+            Err(Unlisted::Failed(error)) => Err(error),
         }
     }
 }

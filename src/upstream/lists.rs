@@ -1,14 +1,19 @@
 //! What upstreams list of themselves: asked for when it is needed, believed for a while, and renewed beside those who read it.
+//!
+//! One that takes the callers' own keys may list nothing without one. Then each caller has a list of its own, which no other sees.
 
 use std::{
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
+use http::HeaderValue;
+use moka::sync::Cache;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{Client, Error, Upstream};
 use crate::openai::{Json, Object};
@@ -25,6 +30,9 @@ const FAILED: Duration = Duration::from_secs(15);
 /// How long an upstream may take to list its models.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// Of how many callers it is known at most what is listed to them.
+const CALLERS: u64 = 1000;
+
 /// A model as it is listed.
 #[derive(Debug, Clone)]
 pub struct Listed {
@@ -37,8 +45,22 @@ pub struct Listed {
 }
 
 /// The models of one upstream: what the operator wrote, else its own list.
-#[derive(Debug, Default)]
-pub(super) struct List(Mutex<State>);
+#[derive(Debug)]
+pub(super) struct List {
+    state: Mutex<State>,
+    /// What is listed to callers, by the digests of their `Authorization`; what failed, for a shorter time.
+    callers: Cache<[u8; 32], Arc<Vec<Listed>>>,
+    failed: Cache<[u8; 32], ()>,
+}
+
+/// Why there is no list.
+#[derive(Debug)]
+pub(super) enum Unlisted {
+    /// The upstream wants to see a caller's own key, or another one.
+    ToCallers,
+    /// It failed.
+    Failed(Error),
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -47,6 +69,8 @@ struct State {
     is_written: bool,
     good: Option<Instant>,
     failed: Option<Instant>,
+    /// When it was found out that the upstream lists to callers only.
+    to_callers: Option<Instant>,
     /// Asks for a new list while the old one is in use. It ends with an answer or [`PATIENCE`], and with the list.
     renewing: Option<AbortOnDropHandle<()>>,
 }
@@ -59,11 +83,25 @@ impl List {
             .iter()
             .filter_map(|id| listed(upstream, Json::of(&entry(id))))
             .collect();
-        Self(Mutex::new(State {
+        Self::of(State {
             models: Arc::new(models),
             is_written: true,
             ..State::default()
-        }))
+        })
+    }
+
+    fn of(state: State) -> Self {
+        Self {
+            state: Mutex::new(state),
+            callers: Cache::builder()
+                .max_capacity(CALLERS)
+                .time_to_live(FRESH)
+                .build(),
+            failed: Cache::builder()
+                .max_capacity(CALLERS)
+                .time_to_live(FAILED)
+                .build(),
+        }
     }
 
     /// The models of `upstream`, which `fetch` asks for them: at most once at a time, and waited for only where there is no list to be used.
@@ -73,9 +111,9 @@ impl List {
         fetch: impl FnOnce() -> F,
     ) -> Arc<Vec<Listed>>
     where
-        F: Future<Output = Result<Vec<Listed>, Error>> + Send + 'static,
+        F: Future<Output = Result<Vec<Listed>, Unlisted>> + Send + 'static,
     {
-        let mut state = self.0.lock().await;
+        let mut state = self.state.lock().await;
         if state.is_believed() {
             return Arc::clone(&state.models);
         }
@@ -91,21 +129,56 @@ impl List {
         Arc::clone(&state.models)
     }
 
+    /// The models of `upstream` for a caller with this `Authorization`: those of everybody, unless the upstream lists to callers only.
+    pub(super) async fn models_for<F>(
+        self: &Arc<Self>,
+        caller: &HeaderValue,
+        upstream: &str,
+        fetch: impl Fn(Option<HeaderValue>) -> F,
+    ) -> Arc<Vec<Listed>>
+    where
+        F: Future<Output = Result<Vec<Listed>, Unlisted>> + Send + 'static,
+    {
+        let models = self.models(upstream, || fetch(None)).await;
+        if self.state.lock().await.to_callers.is_none() {
+            return models;
+        }
+        let digest = Sha256::digest(caller.as_bytes()).into();
+        if let Some(known) = self.callers.get(&digest) {
+            return known;
+        }
+        if self.failed.contains_key(&digest) {
+            return models;
+        }
+        match fetch(Some(caller.clone())).await {
+            Ok(own) => {
+                let own = Arc::new(own);
+                self.callers.insert(digest, Arc::clone(&own));
+                own
+            }
+            Err(unlisted) => {
+                unlisted.tell(upstream);
+                self.failed.insert(digest, ());
+                models
+            }
+        }
+    }
+
     /// The models as far as they are here; nothing is fetched or waited for.
     pub(super) fn known(&self) -> Option<Arc<Vec<Listed>>> {
-        Some(Arc::clone(&self.0.try_lock().ok()?.models))
+        Some(Arc::clone(&self.state.try_lock().ok()?.models))
     }
 
     fn renew<F>(self: &Arc<Self>, upstream: String, fetching: F) -> AbortOnDropHandle<()>
     where
-        F: Future<Output = Result<Vec<Listed>, Error>> + Send + 'static,
+        F: Future<Output = Result<Vec<Listed>, Unlisted>> + Send + 'static,
     {
         // The task holds the list weakly: the list holds the task.
         let list: Weak<Self> = Arc::downgrade(self);
         let renewing = async move {
             let outcome = fetching.await;
             if let Some(list) = list.upgrade() {
-                list.0.lock().await.take(&upstream, outcome);
+                list.state.lock().await.take(&upstream, outcome);
             }
         };
         #[expect(
@@ -122,6 +195,7 @@ impl State {
         self.is_written
             || self.good.is_some_and(|at| at.elapsed() < FRESH)
             || self.failed.is_some_and(|at| at.elapsed() < FAILED)
+            || self.to_callers.is_some_and(|at| at.elapsed() < FRESH)
     }
 
     /// Whether the list is better than none, old as it is.
@@ -129,16 +203,20 @@ impl State {
         self.good.is_some_and(|at| at.elapsed() < STALE)
     }
 
-    fn take(&mut self, upstream: &str, outcome: Result<Vec<Listed>, Error>) {
+    fn take(&mut self, upstream: &str, outcome: Result<Vec<Listed>, Unlisted>) {
         match outcome {
             Ok(models) => {
                 self.models = Arc::new(models);
                 self.good = Some(Instant::now());
                 self.failed = None;
+                self.to_callers = None;
             }
-            Err(error) => {
-                warn!(upstream.name = upstream, error = %error, "upstream `{upstream}` does not list its models");
-                self.failed = Some(Instant::now());
+            Err(unlisted) => {
+                unlisted.tell(upstream);
+                match unlisted {
+                    Unlisted::ToCallers => self.to_callers = Some(Instant::now()),
+                    Unlisted::Failed(_) => self.failed = Some(Instant::now()),
+                }
                 if !self.is_usable() {
                     self.models = Arc::default();
                 }
@@ -147,12 +225,47 @@ impl State {
     }
 }
 
-/// Asks an upstream now for its models.
-pub(super) async fn fetch(client: Client, upstream: Arc<Upstream>) -> Result<Vec<Listed>, Error> {
-    let body = client.get(&upstream, "/models", PATIENCE).await?;
-    let nonsense = || Error::Invalid {
-        upstream: upstream.name().to_owned(),
-        detail: "a list of models without `data`".into(),
+impl Unlisted {
+    fn tell(&self, upstream: &str) {
+        match self {
+            Self::ToCallers => {
+                debug!(
+                    upstream.name = upstream,
+                    "upstream `{upstream}` lists its models to callers whose key it knows"
+                );
+            }
+            Self::Failed(error) => {
+                warn!(upstream.name = upstream, error = %error, "upstream `{upstream}` does not list its models");
+            }
+        }
+    }
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self::of(State::default())
+    }
+}
+
+/// Asks an upstream now for its models, with the caller's own `Authorization` where it is given.
+pub(super) async fn fetch(
+    client: Client,
+    upstream: Arc<Upstream>,
+    authorization: Option<HeaderValue>,
+) -> Result<Vec<Listed>, Unlisted> {
+    let body = client.get(&upstream, "/models", authorization, PATIENCE);
+    let body = body.await.map_err(|error| {
+        if upstream.wants_a_callers_key(&error) {
+            Unlisted::ToCallers
+        } else {
+            Unlisted::Failed(error)
+        }
+    })?;
+    let nonsense = || {
+        Unlisted::Failed(Error::Invalid {
+            upstream: upstream.name().to_owned(),
+            detail: "a list of models without `data`".into(),
+        })
     };
     let json = Json::parse(body).map_err(|_| nonsense())?;
     // `{"data": [...]}`; some servers send the bare list.
@@ -216,7 +329,7 @@ mod tests {
     }
 
     async fn made_older(list: &List, by: Duration) {
-        let mut state = list.0.lock().await;
+        let mut state = list.state.lock().await;
         state.good = state.good.map(|at| at.checked_sub(by).unwrap());
     }
 
