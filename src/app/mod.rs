@@ -150,12 +150,11 @@ impl App {
         self.searches.iter()
     }
 
-    /// What tells whether search is up: the gateway's own, or that of some client where only clients have keys for it.
-    pub fn probed_search(&self) -> &Arc<Search> {
-        let somewhere = self
-            .searches()
-            .find(|search| search.leads_somewhere(&self.config));
-        somewhere.unwrap_or(self.gateway_search())
+    /// What tells whether search is up: the gateway's own, or that of some client where only clients have keys for it; `None` where nothing
+    /// can search, so that there is no search to be up.
+    pub fn probed_search(&self) -> Option<&Arc<Search>> {
+        self.searches()
+            .find(|search| search.leads_somewhere(&self.config))
     }
 
     /// Notes that documents of `workspace` were created, changed or deleted: what was found before may be wrong now.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Args;
 
 use super::gateway::Base;
-use crate::config::Mode;
+use crate::config::{self, Mode};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Source {
@@ -41,7 +41,7 @@ pub(super) struct Serve {
     #[command(flatten)]
     pub(super) source: Source,
     /// The address to listen on; port 0 picks a free one [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     pub(super) listen: Option<SocketAddr>,
 }
 
@@ -54,10 +54,10 @@ pub(super) struct Sandbox {
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
     /// The gateway's address; port 0 picks a free one [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     pub(super) listen: Option<SocketAddr>,
     /// The address of the stand-ins; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081", value_parser = listen_address)]
     pub(super) services_listen: SocketAddr,
 }
 
@@ -145,6 +145,12 @@ pub(super) struct Health {
     pub(super) url: Option<Base>,
     #[command(flatten)]
     pub(super) source: Source,
+}
+
+/// Takes what the configuration takes as an address to listen on.
+fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
+    config::listen_address(text)
+        .ok_or("write a number address and a port, like 127.0.0.1:8080 or [::]:8080")
 }
 
 /// Takes what the configuration takes as a key's name.

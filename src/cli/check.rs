@@ -115,7 +115,10 @@ async fn online(config: Config) -> Result<(), Failure> {
         let began = Instant::now();
         let outcome = catalog.ask(upstream).await;
         let told = outcome
-            .map(|count| format!("{count} models"))
+            .map(|count| match count {
+                Some(count) => format!("{count} models"),
+                None => "lists its models to the keys of callers".to_owned(),
+            })
             .map_err(|error| error.to_string());
         (
             format!("upstream {}", upstream.name()),
@@ -153,14 +156,16 @@ async fn online(config: Config) -> Result<(), Failure> {
     }
 }
 
-/// The gateway's search, unless only clients have keys for it, and that of each key that brings its own.
+/// The gateway's search, unless only clients have keys for it or nobody has one, and that of each key that brings its own.
 fn searches(app: &App) -> Vec<(String, &Arc<Search>)> {
     let own = app.config.keys.iter().filter_map(|key| {
         let search = app.search_with(key.search_api_key.as_ref()?);
         Some((format!("search of key {}", key.name), search))
     });
     let gateway = app.gateway_search();
-    let is_asked = Arc::ptr_eq(gateway, app.probed_search());
+    let is_asked = app
+        .probed_search()
+        .is_some_and(|probed| Arc::ptr_eq(gateway, probed));
     let gateway = is_asked.then(|| ("search".to_owned(), gateway));
     gateway.into_iter().chain(own).collect()
 }

@@ -16,6 +16,9 @@ use crate::{
 /// How long the stand-ins may go on when the gateway has ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// The upstreams that there are here.
+const OWN: [&str; 2] = ["sandbox", "paradigm"];
+
 /// Runs gateway and stand-ins until told to stop.
 pub(super) async fn run(args: Sandbox, env: &Environment) -> Result<(), Failure> {
     let mut options = Options::new(args.services_listen);
@@ -78,11 +81,28 @@ fn settings(
         api_key = "sandbox"
         "#
     );
-    let mut config = Config::parse(&text, env)?;
+    let mut config = Config::parse(&text, &env.without(is_wiring))?;
     if let Some(listen) = listen {
         config.listen = listen;
     }
     Ok(config)
+}
+
+/// Whether a variable says where a neighbour is: those that are set are meant for the real gateway, and nothing here leaves this machine.
+fn is_wiring(variable: &str, value: &str) -> bool {
+    let Some(key) = variable.strip_prefix("GROUNDWIRE_") else {
+        return false;
+    };
+    let parts: Vec<&str> = key.split("__").collect();
+    match parts[..] {
+        ["DEFAULT_UPSTREAM"] | ["MODELS", _, "UPSTREAM"] => !OWN.contains(&value),
+        ["SEARCH", key] => matches!(key, "BACKEND" | "BASE_URL" | "API_KEY" | "DOCUMENTS"),
+        ["UPSTREAMS", name, key, ..] => {
+            let is_own = OWN.iter().any(|own| own.eq_ignore_ascii_case(name));
+            !is_own || matches!(key, "BASE_URL" | "API_KEY")
+        }
+        _ => false,
+    }
 }
 
 fn loopback(of: IpAddr) -> IpAddr {

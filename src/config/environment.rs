@@ -38,6 +38,17 @@ impl Environment {
         }
     }
 
+    /// The environment without the variables whose names and values `is_out` takes.
+    pub fn without(&self, is_out: impl Fn(&str, &str) -> bool) -> Self {
+        let variables = self.variables.iter();
+        let kept = variables.filter(|(name, value)| !is_out(name, value));
+        Self {
+            variables: kept
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        }
+    }
+
     /// Lists the variables that are set and not empty.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables

@@ -46,6 +46,7 @@ pub use self::{
     problem::{Problem, Problems},
     rag::{Citations, REQUEST_KEYS, Rag, RagLayer},
     telemetry::Telemetry,
+    values::listen_address,
 };
 
 /// Settings that were checked.

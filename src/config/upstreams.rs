@@ -251,10 +251,14 @@ pub(super) fn any_header(name: &str, given: &Given) -> Result<(HeaderName, Heade
             "write one like \"X-Team\"",
         ));
     };
-    // They frame the request, and a second opinion about that is how requests are smuggled.
+    // They frame the request, and a second opinion about that is how requests are smuggled; or they say how its body and the answer's are
+    // written, which is not for the operator to choose: a compressed stream could not be read.
     let framing = [
+        "accept-encoding",
         "connection",
+        "content-encoding",
         "content-length",
+        "content-type",
         "host",
         "te",
         "trailer",

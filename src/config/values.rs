@@ -1,6 +1,10 @@
 //! What one value becomes: a duration, a size, a word, an address. Each function takes it or says what is wrong and how to write it.
 
-use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
+    time::Duration,
+};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use url::Url;
@@ -172,7 +176,7 @@ pub(super) fn word<T>(
     }
 }
 
-/// Takes a list of what `each` takes; a text is a list with commas, as variables write it, and a lone number a list of one.
+/// Takes a list of what `each` takes; a text is a list with commas, as variables write it, in brackets or not, and a lone number a list of one.
 pub(super) fn list<T>(
     each: impl Fn(&Given) -> Result<T, Fault>,
 ) -> impl Fn(&Given) -> Result<Vec<T>, Fault> {
@@ -180,9 +184,14 @@ pub(super) fn list<T>(
         let items = match &given.value {
             Value::List(items) => items.clone(),
             Value::Text(text) => {
-                let parts = text
+                let text = text.trim();
+                let inner = text
+                    .strip_prefix('[')
+                    .and_then(|text| text.strip_suffix(']'));
+                let parts = inner
+                    .unwrap_or(text)
                     .split(',')
-                    .map(str::trim)
+                    .map(|part| part.trim().trim_matches(['"', '\'']))
                     .filter(|part| !part.is_empty());
                 parts.map(|part| Value::Text(part.to_owned())).collect()
             }
@@ -242,12 +251,21 @@ pub(super) fn workspace(given: &Given) -> Result<WorkspaceId, Fault> {
 /// Takes the address to listen on.
 pub(super) fn listen(given: &Given) -> Result<SocketAddr, Fault> {
     let text = text(given)?;
-    text.trim().parse().map_err(|_| {
+    listen_address(&text).ok_or_else(|| {
         Fault::new(
             format!("{} is no address to listen on", given.quoted()),
             "write a number address and a port, like 127.0.0.1:8080 or [::]:8080",
         )
     })
+}
+
+/// Reads an address to listen on: a number address, or `localhost`, with a port. No other name is looked up.
+pub fn listen_address(text: &str) -> Option<SocketAddr> {
+    let text = text.trim();
+    match text.strip_prefix("localhost:") {
+        Some(port) => Some((Ipv4Addr::LOCALHOST, port.parse().ok()?).into()),
+        None => text.parse().ok(),
+    }
 }
 
 /// Takes an HTTP address without credentials, query or fragment; a slash at its end is removed.
@@ -299,5 +317,22 @@ mod tests {
             "https://host/v1"
         );
         assert_eq!(address(&given("http://127.0.0.1:1/")).unwrap().path(), "/");
+    }
+
+    #[test]
+    fn an_address_to_listen_on_is_a_number_or_this_machine() {
+        for (text, expected) in [
+            ("127.0.0.1:8080", Some("127.0.0.1:8080")),
+            (" [::1]:0 ", Some("[::1]:0")),
+            ("localhost:8080", Some("127.0.0.1:8080")),
+            ("localhost", None),
+            ("localhost:", None),
+            ("localhost:99999", None),
+            ("example.org:8080", None),
+            (":8080", None),
+        ] {
+            let read = listen_address(text).map(|address| address.to_string());
+            assert_eq!(read.as_deref(), expected, "{text}");
+        }
     }
 }

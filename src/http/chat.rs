@@ -83,7 +83,7 @@ pub(super) async fn job(
 
     let resolved = app
         .catalog
-        .resolve(&asked.request.model, principal_reach(principal))
+        .resolve(&asked.request.model, reach(app, principal, &head.headers))
         .await?;
     let settings = settings::settings(
         &app.config.rag,
@@ -114,11 +114,24 @@ pub(super) async fn job(
     })
 }
 
-/// What a caller's key may name.
-pub(super) fn principal_reach(principal: &Principal) -> Allowed<'_> {
+/// What a caller may name.
+pub(super) fn reach<'a>(
+    app: &App,
+    principal: &'a Principal,
+    headers: &'a HeaderMap,
+) -> Allowed<'a> {
+    // Of several upstreams that take callers' keys nobody knows whose key it is, and no provider is to see another's.
+    let passes_on = || {
+        let upstreams = app.config.upstreams.iter();
+        let takers = upstreams.filter(|upstream| matches!(upstream.api_key, ApiKey::Client));
+        takers.count() == 1
+    };
     Allowed {
         models: principal.models.as_deref(),
         upstreams: principal.upstreams.as_deref(),
+        authorization: headers
+            .get(header::AUTHORIZATION)
+            .filter(|authorization| passes_on() && !holds_key(app, authorization)),
     }
 }
 
@@ -264,15 +277,18 @@ pub(super) fn client_authorization(
     let Some(authorization) = headers.get(header::AUTHORIZATION) else {
         return Ok(None);
     };
-    // With or without a scheme before it: some clients write the bare key.
-    let is_ours = authorization.to_str().is_ok_and(|text| {
-        text.split_whitespace()
-            .any(|word| app.keys.find(word).is_some())
-    });
-    if is_ours {
+    if holds_key(app, authorization) {
         return Err(ApiError::unauthorized(
             "`Authorization` holds a key of this gateway, which is not passed on; put the model provider's key there and the gateway's into `api-key`",
         ));
     }
     Ok(Some(authorization.clone()))
+}
+
+/// Whether a key of the gateway's stands in `authorization`, with or without a scheme before it: some clients write the bare key.
+fn holds_key(app: &App, authorization: &HeaderValue) -> bool {
+    authorization.to_str().is_ok_and(|text| {
+        text.split_whitespace()
+            .any(|word| app.keys.find(word).is_some())
+    })
 }

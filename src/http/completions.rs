@@ -37,9 +37,13 @@ pub(super) async fn create(
         arrived,
     };
     let mut job = chat::job(&app, &principal, &head, asked).await?;
-    if job.mode() == Mode::Tool {
+    if job.options.mode == Some(Mode::Tool) {
         let message = "mode `tool` needs tool calls, which completions do not have; set `rag.mode` to `inject` or `off`, or use `POST /v1/chat/completions`";
         return Err(ApiError::bad_request("invalid_value", message).param("rag.mode"));
+    }
+    // Settings are for chat as well: the nearest that a prompt can have is to be searched for beforehand.
+    if job.settings.mode == Mode::Tool {
+        job.settings.mode = Mode::Inject;
     }
     rate_limit::hold_tokens(&app, &principal, &mut job).await?;
     chat::answer(&app, job, arrived, &notes).await

@@ -36,7 +36,7 @@ pub(super) async fn create(
     let (head, body) = request.into_parts();
     let body = json_body(&head.headers, body, &app.config).await?;
     let request = EmbeddingRequest::parse(body)?;
-    let reach = chat::principal_reach(&principal);
+    let reach = chat::reach(&app, &principal, &head.headers);
     let resolved = app.catalog.resolve(&request.model, reach).await?;
     // There is nothing to search for.
     let mode = Mode::Off;

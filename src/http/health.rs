@@ -61,7 +61,11 @@ pub(super) async fn ready(State(parts): State<Parts>, Query(depth): Query<Depth>
 }
 
 fn name(app: &App, body: &mut Map<String, Value>) -> bool {
-    body.insert("search".to_owned(), json!({"backend": backend(app)}));
+    let state = app.probed_search().map_or("off", |_| "configured");
+    body.insert(
+        "search".to_owned(),
+        json!({"backend": backend(app), "state": state}),
+    );
     let upstreams: Map<String, Value> = app
         .catalog
         .upstreams()
@@ -75,11 +79,9 @@ fn name(app: &App, body: &mut Map<String, Value>) -> bool {
 /// Asks each neighbour something that costs nothing: search for its workspaces, upstreams for their models.
 async fn probe(app: &App, body: &mut Map<String, Value>) -> bool {
     let search = async {
-        app.probed_search()
-            .documents
-            .workspaces(Page { number: 1, size: 1 })
-            .await
-            .is_ok()
+        let probed = app.probed_search()?;
+        let workspaces = probed.documents.workspaces(Page { number: 1, size: 1 });
+        Some(workspaces.await.is_ok())
     };
     let upstreams = join_all(app.catalog.upstreams().iter().map(|upstream| async move {
         let lists = app.catalog.ask(upstream).await.is_ok();
@@ -96,9 +98,9 @@ async fn probe(app: &App, body: &mut Map<String, Value>) -> bool {
     let state = |good: bool| if good { "up" } else { "down" };
     body.insert(
         "search".to_owned(),
-        json!({"backend": backend(app), "state": state(search)}),
+        json!({"backend": backend(app), "state": search.map_or("off", state)}),
     );
-    let healthy = search && upstreams.iter().all(|(_, good, _)| *good);
+    let healthy = search.unwrap_or(true) && upstreams.iter().all(|(_, good, _)| *good);
     let upstreams: Map<String, Value> = upstreams
         .into_iter()
         .map(|(name, _, state)| (name, state))

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::{Extension, extract::Path, response::Response};
+use http::HeaderMap;
 
-use super::{chat::principal_reach, error::ApiError, json};
+use super::{chat::reach, error::ApiError, json};
 use crate::{
     access::Principal,
     app::App,
@@ -16,8 +17,9 @@ use crate::{
 pub(super) async fn list(
     Extension(app): Extension<Arc<App>>,
     Extension(principal): Extension<Arc<Principal>>,
+    headers: HeaderMap,
 ) -> Response {
-    let listed = app.catalog.list(principal_reach(&principal)).await;
+    let listed = app.catalog.list(reach(&app, &principal, &headers)).await;
     let mut body = Object::empty();
     body.set("object", Json::of("list"));
     body.set("data", Json::array(listed.iter().map(|entry| &entry.json)));
@@ -29,8 +31,9 @@ pub(super) async fn retrieve(
     Extension(app): Extension<Arc<App>>,
     Extension(principal): Extension<Arc<Principal>>,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let listed = app.catalog.list(principal_reach(&principal)).await;
+    let listed = app.catalog.list(reach(&app, &principal, &headers)).await;
     match listed.iter().find(|entry| entry.id == id) {
         Some(entry) => Ok(json(&entry.json)),
         None => {

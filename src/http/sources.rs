@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::{Extension, Path, Query, State},
+    extract::{Extension, Path, Query, State, rejection::QueryRejection},
     response::Response,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -31,11 +31,40 @@ pub(super) struct Signature {
     signature: Option<String>,
 }
 
+/// What a request shows in a key's place.
+struct Link<'a> {
+    /// Whether it says that it is signed.
+    claimed: bool,
+    /// What it was signed for, where it is.
+    signed: Option<&'a Arc<Search>>,
+}
+
+impl<'a> Link<'a> {
+    fn of(app: &'a App, id: i64, query: Result<Query<Signature>, QueryRejection>) -> Self {
+        let Ok(Query(query)) = query else {
+            // The two are there and one is no number, or stands twice.
+            return Self {
+                claimed: true,
+                signed: None,
+            };
+        };
+        let claimed = query.expires.is_some() || query.signature.is_some();
+        let signed = query
+            .expires
+            .zip(query.signature)
+            .and_then(|(expires, signature)| {
+                app.searches()
+                    .find(|search| search.reach.signer.opens(id, expires, &signature))
+            });
+        Self { claimed, signed }
+    }
+}
+
 /// Opens a file.
 pub(super) async fn open(
     State(parts): State<Parts>,
     Path(id): Path<String>,
-    signature: Result<Query<Signature>, axum::extract::rejection::QueryRejection>,
+    signature: Result<Query<Signature>, QueryRejection>,
     Extension(notes): Extension<Arc<Notes>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -46,15 +75,11 @@ pub(super) async fn open(
         .ok()
         .filter(|number| number.to_string() == id)
         .ok_or_else(unknown)?;
-    let link = signature
-        .ok()
-        .and_then(|Query(link)| link.expires.zip(link.signature));
-    let signed = link.and_then(|(expires, signature)| {
-        app.searches()
-            .find(|search| search.reach.signer.opens(id, expires, &signature))
-    });
+    let Link { claimed, signed } = Link::of(&app, id, signature);
     let search = match signed {
         Some(search) => search,
+        // A link that was changed or has expired opens nothing, not even where nobody is asked for a key: who follows it has to see that.
+        None if claimed && !shows_key(&headers) => return Err(unsigned()),
         None => within_scope(&app, id, &headers, &notes).await?,
     };
     let documents = &search.documents;
@@ -81,12 +106,10 @@ async fn within_scope<'a>(
     notes: &Notes,
 ) -> Result<&'a Arc<Search>, ApiError> {
     let principal = principal(app, headers).map_err(|error| {
-        if headers.contains_key(header::AUTHORIZATION) || headers.contains_key("api-key") {
+        if shows_key(headers) {
             return error;
         }
-        ApiError::unauthorized(
-            "this link is not signed or has expired; ask again for a new one, or send a key",
-        )
+        unsigned()
     })?;
     if let Some(limits) = &principal.limits {
         rate_limit::admit(app, limits, notes).await?;
@@ -168,6 +191,16 @@ fn media_type(name: &str, said: Option<&str>) -> String {
         _ => said.unwrap_or("application/octet-stream"),
     };
     known.to_owned()
+}
+
+fn shows_key(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::AUTHORIZATION) || headers.contains_key("api-key")
+}
+
+fn unsigned() -> ApiError {
+    ApiError::unauthorized(
+        "this link is not signed or has expired; ask again for a new one, or send a key",
+    )
 }
 
 fn unknown() -> ApiError {

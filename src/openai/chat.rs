@@ -37,7 +37,7 @@ pub enum Invalid {
     Json(String),
     /// A required field is not there.
     #[error("you must provide `{0}`")]
-    Missing(&'static str),
+    Missing(Cow<'static, str>),
     /// A field has a value that it cannot have.
     #[error("{message}")]
     Value {
@@ -220,7 +220,7 @@ impl ChatRequest {
 
 fn read_messages(object: &Object) -> Result<Vec<Message>, Invalid> {
     let Some(value) = object.value("messages").filter(|value| !value.is_null()) else {
-        return Err(Invalid::Missing("messages"));
+        return Err(Invalid::Missing("messages".into()));
     };
     let Some(items) = value.items() else {
         return Err(Invalid::value(
@@ -244,11 +244,7 @@ fn read_messages(object: &Object) -> Result<Vec<Message>, Invalid> {
             ));
         };
         if message.role.is_empty() {
-            let param = format!("messages[{index}].role");
-            return Err(Invalid::value(
-                &param,
-                format!("`{param}` is missing; it is `system`, `user`, `assistant` or `tool`"),
-            ));
+            return Err(Invalid::Missing(format!("messages[{index}].role").into()));
         }
         messages.push(message);
     }
@@ -281,11 +277,15 @@ mod tests {
     #[test]
     fn each_fault_names_its_field() {
         for (text, expected) in [
-            (r#"{"messages":[]}"#, Invalid::Missing("model")),
-            (r#"{"model":"m"}"#, Invalid::Missing("messages")),
+            (r#"{"messages":[]}"#, Invalid::Missing("model".into())),
+            (r#"{"model":"m"}"#, Invalid::Missing("messages".into())),
             (
                 r#"{"model":"m","messages":null}"#,
-                Invalid::Missing("messages"),
+                Invalid::Missing("messages".into()),
+            ),
+            (
+                r#"{"model":"m","messages":[{"content":"a"}]}"#,
+                Invalid::Missing("messages[0].role".into()),
             ),
         ] {
             assert_eq!(parse(text).unwrap_err(), expected, "{text}");
@@ -295,10 +295,7 @@ mod tests {
             (r#"{"model":"m","messages":"hi"}"#, "messages"),
             (r#"{"model":"m","messages":[]}"#, "messages"),
             (r#"{"model":"m","messages":[1]}"#, "messages[0]"),
-            (
-                r#"{"model":"m","messages":[{"content":"a"}]}"#,
-                "messages[0].role",
-            ),
+            (r#"{"model":"m","messages":[ ["user"] ]}"#, "messages[0]"),
             (
                 r#"{"model":"m","messages":[{"role":"user"}],"stream":"yes"}"#,
                 "stream",

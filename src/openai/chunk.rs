@@ -94,6 +94,10 @@ where
 impl<'a> Chunk<'a> {
     /// Reads the data of an event.
     pub fn parse(data: &'a [u8]) -> Result<Self, serde_json::Error> {
+        // A list would be taken for the fields in their order.
+        if data.trim_ascii_start().first() != Some(&b'{') {
+            return Err(serde::de::Error::custom("a chunk is an object"));
+        }
         serde_json::from_slice(data)
     }
 

@@ -31,8 +31,8 @@ pub enum Prompt {
     Texts(Vec<String>),
     /// Token numbers of the model's own, one list or several: nobody but the model can read them.
     Tokens,
-    /// None: the model begins a text of its own.
-    Missing,
+    /// `null`: the model begins a text of its own.
+    None,
 }
 
 impl Prompt {
@@ -41,7 +41,7 @@ impl Prompt {
         match self {
             Self::Text(text) => Some(text),
             Self::Texts(texts) => texts.first().map(String::as_str),
-            Self::Tokens | Self::Missing => None,
+            Self::Tokens | Self::None => None,
         }
     }
 }
@@ -95,7 +95,7 @@ impl CompletionRequest {
                 prompts.iter_mut().for_each(joined);
                 Json::of(prompts)
             }
-            Prompt::Tokens | Prompt::Missing => return,
+            Prompt::Tokens | Prompt::None => return,
         };
         self.object.set("prompt", changed);
     }
@@ -107,9 +107,12 @@ impl CompletionRequest {
 }
 
 fn prompt(object: &Object) -> Result<Prompt, Invalid> {
-    let Some(value) = object.value("prompt").filter(|value| !value.is_null()) else {
-        return Ok(Prompt::Missing);
+    let Some(value) = object.value("prompt") else {
+        return Err(Invalid::Missing("prompt".into()));
     };
+    if value.is_null() {
+        return Ok(Prompt::None);
+    }
     if let Ok(text) = value.read::<String>() {
         return Ok(Prompt::Text(text));
     }
@@ -152,12 +155,15 @@ mod tests {
             (r#"["a","b"]"#, Prompt::Texts(vec!["a".into(), "b".into()])),
             ("[1,2]", Prompt::Tokens),
             ("[[1],[2,3]]", Prompt::Tokens),
-            ("null", Prompt::Missing),
+            ("null", Prompt::None),
         ] {
             let request = parse(&format!(r#"{{"model":"m","prompt":{prompt}}}"#)).unwrap();
             assert_eq!(request.prompt, expected, "{prompt}");
         }
-        assert_eq!(parse(r#"{"model":"m"}"#).unwrap().prompt, Prompt::Missing);
+        assert_eq!(
+            parse(r#"{"model":"m"}"#).unwrap_err(),
+            Invalid::Missing("prompt".into())
+        );
     }
 
     #[test]

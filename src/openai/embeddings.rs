@@ -18,7 +18,7 @@ impl EmbeddingRequest {
         let object = request::object(body)?;
         let model = request::model(&object)?;
         if object.value("input").is_none_or(super::json::Json::is_null) {
-            return Err(Invalid::Missing("input"));
+            return Err(Invalid::Missing("input".into()));
         }
         Ok(Self { object, model })
     }
@@ -50,7 +50,7 @@ mod tests {
     fn what_is_missing_is_named() {
         for (text, field) in [(r#"{"input":"a"}"#, "model"), (r#"{"model":"m"}"#, "input")] {
             let refused = EmbeddingRequest::parse(text.into()).unwrap_err();
-            assert_eq!(refused, Invalid::Missing(field));
+            assert_eq!(refused, Invalid::Missing(field.into()));
         }
     }
 }

@@ -33,6 +33,10 @@ struct Part<'a> {
 impl Message {
     /// Reads a message; `None` when it is no object.
     pub fn read(json: Json) -> Option<Self> {
+        // A list would be taken for the fields in their order.
+        if json.bytes().first() != Some(&b'{') {
+            return None;
+        }
         let role = json
             .read::<View<'_>>()
             .ok()?

@@ -27,7 +27,7 @@ pub(super) fn model(object: &Object) -> Result<String, Invalid> {
         Some(value) if !value.is_null() => value
             .read::<String>()
             .map_err(|_| Invalid::value("model", "`model` must be a string"))?,
-        _ => return Err(Invalid::Missing("model")),
+        _ => return Err(Invalid::Missing("model".into())),
     };
     if model.is_empty() {
         return Err(Invalid::value(

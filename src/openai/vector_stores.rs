@@ -208,7 +208,7 @@ impl VectorStoreSearch {
             }
         }
         if search.queries.is_empty() {
-            return Err(Invalid::Missing("query"));
+            return Err(Invalid::Missing("query".into()));
         }
         Ok(search)
     }
@@ -393,7 +393,7 @@ mod tests {
                 other => panic!("{text}: {other:?}"),
             }
         }
-        assert_eq!(parse("{}").unwrap_err(), Invalid::Missing("query"));
+        assert_eq!(parse("{}").unwrap_err(), Invalid::Missing("query".into()));
         let many = format!(r#"{{"query":{:?}}}"#, vec!["q"; QUERIES_LIMIT + 1]);
         assert!(parse(&many).is_err());
     }

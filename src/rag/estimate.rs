@@ -38,7 +38,7 @@ pub fn prompt(job: &Job) -> u64 {
             others.fold(conversation, u64::saturating_add)
         }
         Prompt::Tokens => value.map_or(0, numbers),
-        Prompt::Text(_) | Prompt::Missing => conversation,
+        Prompt::Text(_) | Prompt::None => conversation,
     }
 }
 

@@ -205,7 +205,8 @@ impl Selection {
 
     fn pack(&mut self, passage: Passage, bounds: &Bounds<'_>) -> Option<usize> {
         let index = self.sources.last().map_or(0, |source| source.index) + 1;
-        let (text, suspicious) = defuse::defuse(passage.content.trim());
+        // To the last blank: what stands there may be code, whose first line is indented too.
+        let (text, suspicious) = defuse::defuse(&passage.content);
         let mut source = Source {
             index,
             prompt_text: text.into_owned(),
@@ -219,7 +220,7 @@ impl Selection {
                 return None;
             }
             // One passage always fits, if need be its beginning.
-            source.prompt_text = cut(&source.prompt_text, left);
+            source.prompt_text = cut(source.prompt_text.trim_start(), left);
         }
         if suspicious {
             self.suspicious.push(source.passage.chunk_id.clone());

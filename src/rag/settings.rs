@@ -101,11 +101,12 @@ impl RagOptions {
         }
         if let Some(text) = header(headers, &WORKSPACE_HEADER, "workspace_id")? {
             let takes = "one or more workspace numbers, such as `42,43`";
-            let ids: Result<BTreeSet<_>, _> = text
+            let id = |text: &str| text.trim().parse().ok().filter(is_id);
+            let ids: Option<BTreeSet<_>> = text
                 .split(',')
-                .map(|id| id.trim().parse().map(WorkspaceId))
+                .map(|text| id(text).map(WorkspaceId))
                 .collect();
-            let ids = ids.map_err(|_| bad_header(&WORKSPACE_HEADER, "workspace_id", takes))?;
+            let ids = ids.ok_or_else(|| bad_header(&WORKSPACE_HEADER, "workspace_id", takes))?;
             self.workspace_id = Some(ids);
             self.name("workspace_id");
         }
@@ -244,15 +245,24 @@ fn read<T: DeserializeOwned>(key: &str, value: &Json, takes: &str) -> Result<T, 
 }
 
 fn ids(key: &str, value: &Json) -> Result<Vec<i64>, Invalid> {
-    let takes = "a whole number or a list of them that is not empty";
-    if let Ok(one) = value.read::<i64>() {
-        return Ok(vec![one]);
-    }
-    let many: Vec<i64> = read(key, value, takes)?;
-    if many.is_empty() || many.len() > IDS_LIMIT {
+    let takes = "a whole number, 1 or more, or a list of them that is not empty";
+    let ids = match value.read::<i64>() {
+        Ok(one) => vec![one],
+        Err(_) => read(key, value, takes)?,
+    };
+    if ids.is_empty() || ids.len() > IDS_LIMIT || !ids.iter().all(is_id) {
         return Err(bad(&format!("rag.{key}"), takes));
     }
-    Ok(many)
+    Ok(ids)
+}
+
+/// Whether LightOn could have given this number: it counts from 1.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "it filters what iterators and options hold"
+)]
+fn is_id(id: &i64) -> bool {
+    *id >= 1
 }
 
 fn texts(key: &str, value: &Json) -> Result<Vec<String>, Invalid> {
@@ -331,6 +341,8 @@ mod tests {
             (r#"{"max_results":5.5}"#, "rag.max_results"),
             (r#"{"workspace_id":[]}"#, "rag.workspace_id"),
             (r#"{"workspace_id":"42"}"#, "rag.workspace_id"),
+            (r#"{"workspace_id":-42}"#, "rag.workspace_id"),
+            (r#"{"file_id":[1,0]}"#, "rag.file_id"),
             (r#"{"mode":"on"}"#, "rag.mode"),
             (r#"{"min_relevance":2}"#, "rag.min_relevance"),
             (r#"{"query":"  "}"#, "rag.query"),

@@ -1,33 +1,21 @@
 //! Which model lives where: public names, `upstream/model`, and what upstreams list themselves.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
+use http::HeaderValue;
 use serde_json::json;
-use tokio::sync::Mutex;
-use tracing::warn;
 
-use super::{Client, Error, Resolved, Route, Upstream};
+pub use super::lists::Listed;
+use super::{
+    Client, Error, Resolved, Route, Upstream,
+    lists::{self, List, Unlisted},
+};
 use crate::{
-    config::{self, Config, Model, RagLayer},
+    config::{self, ApiKey, Config, Model, RagLayer},
     openai::{Json, Object},
     outbound,
 };
-
-/// How long an upstream's list is believed.
-const FRESH: Duration = Duration::from_secs(300);
-
-/// How long the last good list stays in use while the upstream gives no new one.
-const STALE: Duration = Duration::from_secs(3600);
-
-/// How long a failed list is not asked for again.
-const FAILED: Duration = Duration::from_secs(15);
-
-/// How long an upstream may take to list its models.
-const PATIENCE: Duration = Duration::from_secs(4);
 
 /// What a caller may name; `None` is everything.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,6 +24,8 @@ pub struct Allowed<'a> {
     pub models: Option<&'a [String]>,
     /// Upstreams by name.
     pub upstreams: Option<&'a [String]>,
+    /// The caller's own `Authorization`, for upstreams that take it and list nothing without.
+    pub authorization: Option<&'a HeaderValue>,
 }
 
 impl Allowed<'_> {
@@ -76,33 +66,15 @@ pub enum Unresolved {
     },
 }
 
-/// A model as it is listed.
-#[derive(Debug, Clone)]
-pub struct Listed {
-    /// What a client writes.
-    pub id: String,
-    /// The whole entry, extra fields untouched.
-    pub json: Json,
-    upstream: String,
-    context_window: Option<u32>,
-}
-
 /// Every model that can be named.
 #[derive(Debug)]
 pub struct Catalog {
     upstreams: Vec<Arc<Upstream>>,
-    lists: Vec<Arc<Mutex<List>>>,
+    lists: Vec<Arc<List>>,
     models: Vec<Model>,
     default_upstream: Option<String>,
     client: Client,
     started: u64,
-}
-
-#[derive(Debug, Default)]
-struct List {
-    models: Arc<Vec<Listed>>,
-    good: Option<Instant>,
-    failed: Option<Instant>,
 }
 
 impl Catalog {
@@ -118,13 +90,18 @@ impl Catalog {
             let (upstream, list) = pairs.find(|(known, _)| known.settings == *settings)?;
             Some((upstream.under(&config.retry), Arc::clone(list)))
         };
+        let started = before.map_or_else(crate::openai::unix_seconds, |before| before.started);
         let (mut upstreams, mut lists) = (Vec::new(), Vec::new());
         for settings in &config.upstreams {
             let (upstream, list) = match known(settings) {
                 Some(known) => known,
                 None => {
                     let upstream = Upstream::new(settings.clone(), &config.retry)?;
-                    (Arc::new(upstream), Arc::default())
+                    let written = settings.models.as_ref();
+                    let list = written.map_or_else(List::default, |names| {
+                        List::written(names, upstream.name(), started)
+                    });
+                    (Arc::new(upstream), Arc::new(list))
                 }
             };
             upstreams.push(upstream);
@@ -140,7 +117,7 @@ impl Catalog {
             default_upstream: config.default_upstream.clone().or(only),
             client,
             upstreams,
-            started: before.map_or_else(crate::openai::unix_seconds, |before| before.started),
+            started,
         })
     }
 
@@ -157,7 +134,6 @@ impl Catalog {
         if let Some(named) = self.models.iter().find(|named| named.name == model) {
             let route = self
                 .named_route(named)
-                .await
                 .filter(|route| allowed.upstream(route.upstream.name()));
             let route = route
                 .filter(|route| allowed.model(model, route.upstream.name(), &route.model))
@@ -166,13 +142,16 @@ impl Catalog {
             for name in &named.fallback {
                 fallbacks.extend(
                     self.fallback_route(name)
-                        .await
                         .filter(|route| allowed.upstream(route.upstream.name())),
                 );
             }
             return Ok(Resolved { route, fallbacks });
         }
         let Some(route) = self.unnamed_route(model, allowed).await else {
+            // It exists, where this caller may not go: that is another answer than a name that nothing has.
+            if self.is_listed_beyond(model, allowed).await {
+                return Err(refused());
+            }
             let close = self.close_matches(model, allowed).await;
             return Err(Unresolved::Unknown {
                 model: model.to_owned(),
@@ -191,12 +170,12 @@ impl Catalog {
 
     /// Whether `model` is configured, or listed as far as lists are here; nothing is fetched for it.
     pub fn is_listed(&self, model: &str) -> bool {
-        let lists = |upstream: &Upstream, list: &Mutex<List>, model: &str| {
+        let lists = |upstream: &Upstream, list: &List, model: &str| {
             let written = upstream.settings.models.as_ref();
             written.is_some_and(|names| names.iter().any(|name| name == model))
                 || list
-                    .try_lock()
-                    .is_ok_and(|list| list.models.iter().any(|entry| entry.id == model))
+                    .known()
+                    .is_some_and(|models| models.iter().any(|entry| entry.id == model))
         };
         self.models.iter().any(|named| named.name == model)
             || self
@@ -237,7 +216,7 @@ impl Catalog {
             self.upstreams
                 .iter()
                 .zip(&self.lists)
-                .map(|(upstream, list)| self.models_of(upstream, list)),
+                .map(|(upstream, list)| self.models_of(upstream, list, allowed)),
         )
         .await;
         let mut seen: std::collections::HashSet<String> =
@@ -267,14 +246,14 @@ impl Catalog {
     /// The context window of the model of `route` by its upstream's list, which is asked for where it is not here.
     pub async fn window(&self, route: &Route) -> Option<u32> {
         let (upstream, list) = self.upstream(route.upstream.name())?;
-        let models = self.models_of(&upstream, list).await;
+        let models = self.models_of(&upstream, list, Allowed::default()).await;
         let model = models.iter().find(|entry| entry.id == route.model)?;
         model.context_window
     }
 
-    async fn named_route(&self, named: &Model) -> Option<Route> {
+    fn named_route(&self, named: &Model) -> Option<Route> {
         let (upstream, list) = self.upstream(&named.upstream)?;
-        let known = known_window(list, &named.model).await;
+        let known = known_window(list, &named.model);
         Some(Route {
             context_window: named
                 .context_window
@@ -287,31 +266,31 @@ impl Catalog {
         })
     }
 
-    async fn fallback_route(&self, name: &str) -> Option<Route> {
+    fn fallback_route(&self, name: &str) -> Option<Route> {
         if let Some(named) = self.models.iter().find(|named| named.name == name) {
-            return self.named_route(named).await;
+            return self.named_route(named);
         }
-        self.prefixed_route(name).await
+        self.prefixed_route(name)
     }
 
-    async fn prefixed_route(&self, model: &str) -> Option<Route> {
+    fn prefixed_route(&self, model: &str) -> Option<Route> {
         let (prefix, rest) = model.split_once('/')?;
         if rest.is_empty() {
             return None;
         }
         let (upstream, list) = self.upstream(prefix)?;
-        Some(plain_route(upstream, list, rest).await)
+        Some(plain_route(upstream, list, rest))
     }
 
     async fn unnamed_route(&self, model: &str, allowed: Allowed<'_>) -> Option<Route> {
-        if let Some(route) = self.prefixed_route(model).await {
+        if let Some(route) = self.prefixed_route(model) {
             return Some(route);
         }
         // With one upstream there is nowhere else to go, so its list need not be asked for.
         if let ([only], [list]) = (self.upstreams.as_slice(), self.lists.as_slice())
             && self.default_upstream.as_deref() == Some(only.name())
         {
-            return Some(plain_route(Arc::clone(only), list, model).await);
+            return Some(plain_route(Arc::clone(only), list, model));
         }
         let reachable: Vec<_> = self
             .upstreams
@@ -321,22 +300,53 @@ impl Catalog {
             .collect();
         // One after the other: an upstream behind the first that has the model is neither asked nor waited for.
         for (upstream, list) in &reachable {
-            let models = self.models_of(upstream, list).await;
+            let models = self.models_of(upstream, list, allowed).await;
             if models.iter().any(|entry| entry.id == model) {
-                return Some(plain_route(Arc::clone(upstream), list, model).await);
+                return Some(plain_route(Arc::clone(upstream), list, model));
             }
         }
         let (upstream, list) = self.upstream(self.default_upstream.as_deref()?)?;
-        Some(plain_route(upstream, list, model).await)
+        Some(plain_route(upstream, list, model))
     }
 
-    fn upstream(&self, name: &str) -> Option<(Arc<Upstream>, &Mutex<List>)> {
+    /// Whether an upstream that the caller does not reach lists `model`.
+    async fn is_listed_beyond(&self, model: &str, allowed: Allowed<'_>) -> bool {
+        let beyond = self
+            .upstreams
+            .iter()
+            .zip(&self.lists)
+            .filter(|(upstream, _)| !allowed.upstream(upstream.name()));
+        let lists =
+            join_all(beyond.map(|(upstream, list)| self.models_of(upstream, list, allowed))).await;
+        lists
+            .iter()
+            .any(|models| models.iter().any(|entry| entry.id == model))
+    }
+
+    async fn models_of(
+        &self,
+        upstream: &Arc<Upstream>,
+        list: &Arc<List>,
+        allowed: Allowed<'_>,
+    ) -> Arc<Vec<Listed>> {
+        let fetch =
+            |authorization| lists::fetch(self.client.clone(), Arc::clone(upstream), authorization);
+        let caller = allowed
+            .authorization
+            .filter(|_| matches!(upstream.settings.api_key, ApiKey::Client));
+        match caller {
+            Some(caller) => list.models_for(caller, upstream.name(), fetch).await,
+            None => list.models(upstream.name(), || fetch(None)).await,
+        }
+    }
+
+    fn upstream(&self, name: &str) -> Option<(Arc<Upstream>, &Arc<List>)> {
         let found = self
             .upstreams
             .iter()
             .zip(&self.lists)
             .find(|(upstream, _)| upstream.name() == name);
-        found.map(|(upstream, list)| (Arc::clone(upstream), list.as_ref()))
+        found.map(|(upstream, list)| (Arc::clone(upstream), list))
     }
 
     async fn close_matches(&self, model: &str, allowed: Allowed<'_>) -> Vec<String> {
@@ -346,67 +356,14 @@ impl Catalog {
         )
     }
 
-    /// Asks an upstream now for its models, whatever is remembered; returns how many it lists.
-    pub async fn ask(&self, upstream: &Arc<Upstream>) -> Result<usize, Error> {
-        Ok(self.fetch(upstream).await?.len())
-    }
-
-    /// The models of one upstream: what the operator wrote, else its own list, asked at most once at a time.
-    async fn models_of(&self, upstream: &Arc<Upstream>, list: &Mutex<List>) -> Arc<Vec<Listed>> {
-        let mut list = list.lock().await;
-        if let Some(names) = &upstream.settings.models {
-            if list.good.is_none() {
-                let entry = |id: &String| json!({"id": id, "object": "model", "created": self.started, "owned_by": upstream.name()});
-                let listed = names
-                    .iter()
-                    .filter_map(|id| listed(upstream, Json::of(&entry(id))));
-                list.models = Arc::new(listed.collect());
-                list.good = Some(Instant::now());
-            }
-            return Arc::clone(&list.models);
+    /// Asks an upstream now for its models, whatever is remembered; returns how many it lists, and `None` for one that wants to see a caller's
+    /// own key, of which the gateway has none: its refusal is an answer.
+    pub async fn ask(&self, upstream: &Arc<Upstream>) -> Result<Option<usize>, Error> {
+        match lists::fetch(self.client.clone(), Arc::clone(upstream), None).await {
+            Ok(models) => Ok(Some(models.len())),
+            Err(Unlisted::ToCallers) => Ok(None),
+            Err(Unlisted::Failed(error)) => Err(error),
         }
-        let age = |at: Option<Instant>| at.map(|at| at.elapsed());
-        if age(list.good).is_some_and(|age| age < FRESH)
-            || age(list.failed).is_some_and(|age| age < FAILED)
-        {
-            return Arc::clone(&list.models);
-        }
-        match self.fetch(upstream).await {
-            Ok(models) => {
-                *list = List {
-                    models: Arc::new(models),
-                    good: Some(Instant::now()),
-                    failed: None,
-                };
-            }
-            Err(error) => {
-                warn!(upstream.name = upstream.name(), error = %error, "upstream `{}` does not list its models", upstream.name());
-                list.failed = Some(Instant::now());
-                if age(list.good).is_none_or(|age| age > STALE) {
-                    list.models = Arc::default();
-                }
-            }
-        }
-        Arc::clone(&list.models)
-    }
-
-    async fn fetch(&self, upstream: &Arc<Upstream>) -> Result<Vec<Listed>, Error> {
-        let body = self.client.get(upstream, "/models", PATIENCE).await?;
-        let nonsense = || Error::Invalid {
-            upstream: upstream.name().to_owned(),
-            detail: "a list of models without `data`".into(),
-        };
-        let json = Json::parse(body).map_err(|_| nonsense())?;
-        // `{"data": [...]}`; some servers send the bare list.
-        let items = match Object::parse(&json) {
-            Some(object) => object.value("data").and_then(Json::items),
-            None => json.items(),
-        };
-        Ok(items
-            .ok_or_else(nonsense)?
-            .into_iter()
-            .filter_map(|item| listed(upstream, item))
-            .collect())
     }
 }
 
@@ -421,8 +378,8 @@ pub fn close_to(model: &str, names: impl Iterator<Item = String>) -> Vec<String>
     scored.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
-async fn plain_route(upstream: Arc<Upstream>, list: &Mutex<List>, model: &str) -> Route {
-    let known = known_window(list, model).await;
+fn plain_route(upstream: Arc<Upstream>, list: &List, model: &str) -> Route {
+    let known = known_window(list, model);
     Route {
         context_window: upstream.settings.context_window.or(known),
         upstream,
@@ -433,39 +390,10 @@ async fn plain_route(upstream: Arc<Upstream>, list: &Mutex<List>, model: &str) -
 }
 
 /// The context window of `model` by the list that is already here; no list is fetched for it.
-async fn known_window(list: &Mutex<List>, model: &str) -> Option<u32> {
-    let models = Arc::clone(&list.try_lock().ok()?.models);
+fn known_window(list: &List, model: &str) -> Option<u32> {
+    let models = list.known()?;
     models
         .iter()
         .find(|entry| entry.id == model)?
         .context_window
-}
-
-/// Reads an entry of a list. One without `id` is named by `technical_name`, then `name`: Paradigm's own shape.
-fn listed(upstream: &Upstream, item: Json) -> Option<Listed> {
-    let mut object = Object::parse(&item)?;
-    let named = ["id", "technical_name", "name"]
-        .iter()
-        .find_map(|key| object.read_value::<String>(key).filter(|id| !id.is_empty()))?;
-    // OpenRouter-style feeds say `context_length` (Inceptron), vLLM says `max_model_len`.
-    let window = ["context_window", "context_length", "max_model_len"]
-        .iter()
-        .find_map(|key| object.read_value::<u32>(key));
-    let defaults = [
-        ("id", json!(named)),
-        ("object", json!("model")),
-        ("created", json!(0)),
-        ("owned_by", json!(upstream.name())),
-    ];
-    for (key, value) in defaults {
-        if object.value(key).is_none_or(Json::is_null) {
-            object.set(key, Json::of(&value));
-        }
-    }
-    Some(Listed {
-        id: named,
-        json: object.to_json(),
-        upstream: upstream.name().to_owned(),
-        context_window: window,
-    })
 }

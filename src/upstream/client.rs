@@ -154,11 +154,12 @@ impl Client {
         ))
     }
 
-    /// Gets a small JSON document, such as the list of models.
+    /// Gets a small JSON document, such as the list of models, with the caller's own `Authorization` where the upstream wants it.
     pub async fn get(
         &self,
         upstream: &Arc<Upstream>,
         path: &'static str,
+        authorization: Option<HeaderValue>,
         patience: Duration,
     ) -> Result<Bytes, Error> {
         let call = Call {
@@ -166,7 +167,7 @@ impl Client {
             path,
             body: Bytes::new(),
             headers: HeaderMap::new(),
-            authorization: None,
+            authorization,
             until: Instant::now() + patience,
         };
         let clock = self.clock(&call, Deadline::Answer, patience);

@@ -1,13 +1,14 @@
 //! Talking to model providers.
 //!
 //! An [`Upstream`] is one configured provider; [`client`] sends one request to it under named deadlines, [`retry`] decides when to send it
-//! again or elsewhere, [`health`] whether it is asked at all, [`catalog`] knows which model lives where, and [`error_body`] reads the many shapes of their errors.
+//! again or elsewhere, [`health`] whether it is asked at all, [`catalog`] knows which model lives where by what `lists` holds, and [`error_body`] reads the many shapes of their errors.
 
 pub mod catalog;
 pub mod client;
 pub mod error_body;
 pub mod headers;
 pub mod health;
+mod lists;
 mod quirks;
 mod reply;
 pub mod retry;
@@ -98,6 +99,15 @@ impl Upstream {
             }
             Change::Back => info!(upstream.name = name, "upstream `{name}` answers again"),
         }
+    }
+
+    /// Whether `error` says no more than that a caller's own key is missing.
+    fn wants_a_callers_key(&self, error: &Error) -> bool {
+        let Error::Status { status, .. } = error else {
+            return false;
+        };
+        matches!(self.settings.api_key, config::ApiKey::Client)
+            && matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
     }
 
     /// Its name in the configuration, in logs and before the slash of `upstream/model`.

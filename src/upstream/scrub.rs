@@ -1,4 +1,5 @@
-//! A provider may quote in its error what we sent it, our key included. What it says goes on to a client and into the log without that.
+//! A provider may quote in its error what we sent it, our key included, or where it was reached, which is nobody's business outside. What it
+//! says goes on to a client and into the log without that.
 //!
 //! Only errors are looked at: an answer is the model's, which never saw a key, and its bytes are not ours to change.
 
@@ -6,6 +7,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use memchr::memmem;
+use url::{Host, Url};
 
 use super::client::Call;
 use crate::{
@@ -17,14 +19,17 @@ use crate::{
 /// What stands in a secret's place.
 const MARK: &str = "(secret)";
 
+/// What stands in the place of an upstream's address.
+const ADDRESS: &str = "(address)";
+
 /// Shorter keys are placeholders such as `EMPTY` or `ollama`, which are words as well.
 const SHORTEST_KEY: usize = 8;
 
 /// Shorter values of configured headers are names and versions, which an error may need to quote.
 const SHORTEST_HEADER: usize = 16;
 
-/// What was sent to an upstream and nobody else may read.
-pub(super) struct Secrets(Vec<String>);
+/// What was sent to an upstream and nobody else may read, each with what stands in its place.
+pub(super) struct Secrets(Vec<(String, &'static str)>);
 
 impl Secrets {
     /// The secrets that go along with `call`.
@@ -44,9 +49,18 @@ impl Secrets {
             .filter_map(|(_, value)| value.to_str().ok())
             .filter(|value| value.len() >= SHORTEST_HEADER);
         let key = key.filter(|key| key.len() >= SHORTEST_KEY);
-        let mut secrets: Vec<String> = key.into_iter().chain(headers).map(str::to_owned).collect();
+        let mut secrets: Vec<(String, &str)> = key
+            .into_iter()
+            .chain(headers)
+            .map(|secret| (secret.to_owned(), MARK))
+            .chain(
+                addresses(&settings.base_url)
+                    .into_iter()
+                    .map(|address| (address, ADDRESS)),
+            )
+            .collect();
         // A secret that holds another goes first, or half of it would stay.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
         Self(secrets)
     }
 
@@ -65,10 +79,13 @@ impl Secrets {
     /// `event` without them where it is an error's; one that is not goes on as it came.
     pub(super) fn out_of_event(&self, event: Event) -> Event {
         let is_error = match event.payload() {
-            Payload::Data(data) | Payload::Stray(data) => {
-                self.stand_in(data) && Chunk::parse(data).is_ok_and(|chunk| chunk.is_error())
-                    || matches!(event.payload(), Payload::Stray(_)) && self.stand_in(data)
+            // Most events are no errors, so that they are looked over once, however many secrets there are.
+            Payload::Data(data) => {
+                memmem::find(data, b"error").is_some()
+                    && self.stand_in(data)
+                    && Chunk::parse(data).is_ok_and(|chunk| chunk.is_error())
             }
+            Payload::Stray(data) => self.stand_in(data),
             Payload::Done | Payload::Comment | Payload::Empty => false,
         };
         if is_error {
@@ -86,19 +103,40 @@ impl Secrets {
     }
 
     fn stand_in(&self, bytes: &[u8]) -> bool {
-        let found = |secret: &String| memmem::find(bytes, secret.as_bytes()).is_some();
-        self.0.iter().any(found)
+        self.0
+            .iter()
+            .any(|(secret, _)| memmem::find(bytes, secret.as_bytes()).is_some())
     }
 
     fn out_of_text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if !self.stand_in(text.as_bytes()) {
             return Cow::Borrowed(text);
         }
-        let clean = self.0.iter().fold(text.to_owned(), |text, secret| {
-            text.replace(secret.as_str(), MARK)
+        let clean = self.0.iter().fold(text.to_owned(), |text, (secret, mark)| {
+            text.replace(secret.as_str(), mark)
         });
         Cow::Owned(clean)
     }
+}
+
+/// How an upstream's address may be written: whole, without its path, as host and port, and the host where it is no mere word.
+fn addresses(base: &Url) -> Vec<String> {
+    let Some(host) = base.host_str() else {
+        return Vec::new();
+    };
+    let mut written = vec![
+        base.as_str().trim_end_matches('/').to_owned(),
+        format!("{}://{host}", base.scheme()),
+    ];
+    if let Some(port) = base.port_or_known_default() {
+        written.push(format!("{}://{host}:{port}", base.scheme()));
+        written.push(format!("{host}:{port}"));
+    }
+    let is_name = matches!(base.host(), Some(Host::Domain(name)) if !name.contains('.'));
+    if !is_name {
+        written.push(host.to_owned());
+    }
+    written
 }
 
 #[cfg(test)]
@@ -112,7 +150,10 @@ mod tests {
     }
 
     fn secrets() -> Secrets {
-        Secrets(vec!["sk-1234-longer".to_owned(), "sk-1234".to_owned()])
+        Secrets(vec![
+            ("sk-1234-longer".to_owned(), MARK),
+            ("sk-1234".to_owned(), MARK),
+        ])
     }
 
     #[test]
@@ -141,8 +182,42 @@ mod tests {
             "data: {\"error\":{\"message\":\"bad key (secret)\"}}\n\n"
         );
 
-        let said =
-            event("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"sk-1234\"}}]}\n\n");
-        assert_eq!(secrets().out_of_event(said.clone()).raw(), said.raw());
+        for said in [
+            "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"sk-1234\"}}]}\n\n",
+            "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"an error: sk-1234\"}}]}\n\n",
+        ] {
+            let said = event(said);
+            assert_eq!(secrets().out_of_event(said.clone()).raw(), said.raw());
+        }
+    }
+
+    #[test]
+    fn an_address_is_hidden_however_it_is_written_and_a_word_is_not() {
+        let hidden = |base: &str, text: &str| {
+            let mut written = addresses(&Url::parse(base).unwrap());
+            written.sort_by_key(|address| std::cmp::Reverse(address.len()));
+            let secrets = Secrets(written.into_iter().map(|text| (text, ADDRESS)).collect());
+            secrets.out_of_text(text).into_owned()
+        };
+        for (base, text, expected) in [
+            (
+                "http://10.0.0.7:8000/v1/",
+                "POST http://10.0.0.7:8000/v1/chat/completions: 10.0.0.7:8000 refused, 10.0.0.7 is down",
+                "POST (address)/chat/completions: (address) refused, (address) is down",
+            ),
+            (
+                "http://gpu/v1",
+                "the gpu at http://gpu/v1 (gpu:80) is out of memory, see http://gpu/health",
+                "the gpu at (address) ((address)) is out of memory, see (address)/health",
+            ),
+            (
+                "https://models.corp.example/v1",
+                "models.corp.example:443 and https://models.corp.example",
+                "(address) and (address)",
+            ),
+            ("http://[::1]:9/v1", "dial [::1]:9", "dial (address)"),
+        ] {
+            assert_eq!(hidden(base, text), expected, "{base}");
+        }
     }
 }

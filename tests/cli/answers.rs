@@ -98,3 +98,30 @@ fn models_are_one_a_line_for_programs_and_the_list_as_it_came_for_json() {
     assert_eq!(ids[0], "sandbox-extractive");
     assert!(ids.contains(&"paradigm/sandbox-extractive"), "{ids:?}");
 }
+
+// In the field: who had set up the real gateway in a shell could not try the sandbox in it, or sent its key to the real search.
+#[test]
+fn the_sandbox_has_its_own_neighbours_whatever_the_environment_says() {
+    let mut sandbox = Program::sandbox_with(&[
+        ("GROUNDWIRE_SEARCH__BASE_URL", "http://127.0.0.1:1"),
+        ("GROUNDWIRE_SEARCH__API_KEY", "real"),
+        ("GROUNDWIRE_UPSTREAMS__GPU__BASE_URL", "http://127.0.0.1:1"),
+        (
+            "GROUNDWIRE_UPSTREAMS__SANDBOX__BASE_URL",
+            "http://127.0.0.1:1",
+        ),
+        ("GROUNDWIRE_MODELS__KB__UPSTREAM", "sandbox"),
+        ("GROUNDWIRE_MODELS__KB__MODEL", "sandbox-extractive"),
+        ("GROUNDWIRE_DEFAULT_UPSTREAM", "scaleway"),
+    ]);
+    let url = sandbox.gateway();
+
+    let ended = groundwire(&["ask", QUESTION, "--model", "kb", "--url", &url]).run();
+
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    assert!(
+        ended.stdout.contains("data-retention-policy.md"),
+        "{}",
+        ended.stdout
+    );
+}

@@ -184,6 +184,23 @@ fn an_online_check_has_a_line_for_each_neighbour_and_fails_with_one_of_them() {
         "{}",
         well.stdout
     );
+    // Nothing can search here, so that no search is missing; and the upstream that wants a caller's key, Paradigm's stand-in, answers.
+    let relay = format!(
+        "allow_overrides = false\n[rag]\nmode = \"off\"\n[upstreams.paradigm]\nbase_url = \"{services}/api/v2\"\napi_key = \"client\"\n"
+    );
+    let relay = groundwire(&["check", "--online", "--config", "g.toml"])
+        .among(&[("g.toml", &relay)])
+        .run();
+    assert_eq!(relay.code(), Some(0), "{}{}", relay.stdout, relay.stderr);
+    assert!(!relay.stdout.contains("ok   search"), "{}", relay.stdout);
+    assert!(
+        relay
+            .stdout
+            .contains("\nok   upstream paradigm: lists its models to the keys of callers"),
+        "{}",
+        relay.stdout
+    );
+
     assert_eq!(ill.code(), Some(1));
     assert!(
         ill.stdout.contains("\nok   upstream sandbox: "),

@@ -173,6 +173,34 @@ async fn a_turn_that_comes_too_late_is_refused_at_once() {
     assert!(start.elapsed() < Duration::from_secs(15));
 }
 
+// In the field: who got its turn in the last moments was told that the service is slow, which is not asked a second time.
+#[tokio::test]
+async fn a_turn_that_leaves_no_time_for_the_call_is_the_paces_fault() {
+    let lighton = FakeLightOn::new().then(found([])).then(Reply::silence());
+    let slow = Options {
+        requests_per_minute: 60,
+        ..within(Duration::from_millis(1500))
+    };
+    let client = client(&lighton.url(), slow);
+    client.search(&SearchQuery::new("first")).await.unwrap();
+
+    let error = client
+        .search(&SearchQuery::new("second"))
+        .await
+        .unwrap_err();
+
+    assert!(
+        matches!(
+            error,
+            Error::RateLimited {
+                retry_after: Some(_),
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_clone_shares_the_pace() {
     let lighton = FakeLightOn::new().then(found([]));

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     metrics::{metrics, sample},
+    program::Program,
     question,
     support::{
         gateway::Gateway,
@@ -232,6 +233,25 @@ async fn one_that_lists_its_models_and_answers_nothing_is_not_ready_by_a_deep_lo
     let deep = gateway.get("/readyz?deep=1").await;
     assert_eq!(deep.status, 503, "{}", deep.text());
     assert!(deep.text().contains("set_aside"), "{}", deep.text());
+}
+
+// In the field: a gateway that only relays was never ready by a deep look.
+#[tokio::test]
+async fn where_nothing_can_search_no_search_is_down() {
+    let upstream = Server::new().always("/v1/models", refuses(401, "no key"));
+    // Nor is an upstream down that asks for a caller's key, which the gateway has none of.
+    let program = Program::serve(&format!(
+        "allow_overrides = false\n[rag]\nmode = \"off\"\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"client\"\n",
+        upstream.url()
+    ))
+    .await;
+
+    for path in ["/readyz", "/readyz?deep=1"] {
+        let ready = program.get(path).await;
+        assert_eq!(ready.status(), 200, "{path}");
+        let body: Value = ready.json().await.unwrap();
+        assert_eq!(body["search"]["state"], "off", "{path}");
+    }
 }
 
 #[test]

@@ -194,6 +194,9 @@ async fn a_key_reaches_only_its_upstreams_fallbacks_included() {
         .error(403, "permission_error", "model_not_allowed");
     ask("b")
         .await
+        .error(403, "permission_error", "model_not_allowed");
+    ask("c")
+        .await
         .error(404, "invalid_request_error", "model_not_found");
 }
 

@@ -83,7 +83,7 @@ async fn each_field_at_fault_is_named() {
         ),
         (
             r#"{"model":"m","messages":[{"content":"a"}]}"#.to_owned(),
-            "invalid_value",
+            "missing_field",
             "messages[0].role",
         ),
         (
@@ -135,6 +135,8 @@ async fn each_option_of_rag_at_fault_is_named() {
         (json!({"workspace_id": []}), "rag.workspace_id"),
         (json!({"workspace_id": "42"}), "rag.workspace_id"),
         (json!({"workspace_id": [42.5]}), "rag.workspace_id"),
+        (json!({"workspace_id": -42}), "rag.workspace_id"),
+        (json!({"workspace_id": [42, 0]}), "rag.workspace_id"),
         (json!({"tag_id": []}), "rag.tag_id"),
         (json!({"file_id": ["x"]}), "rag.file_id"),
         (json!({"file_id": 1, "workspace_id": 42}), "rag.file_id"),
@@ -174,6 +176,8 @@ async fn a_header_at_fault_is_named_by_the_option_it_stands_for() {
         ("x-rag-mode", "", "rag.mode"),
         ("x-rag-workspace-id", "42,x", "rag.workspace_id"),
         ("x-rag-workspace-id", "", "rag.workspace_id"),
+        ("x-rag-workspace-id", "42,-1", "rag.workspace_id"),
+        ("x-rag-workspace-id", "0", "rag.workspace_id"),
         ("x-rag-max-results", "0", "rag.max_results"),
         ("x-rag-max-results", "many", "rag.max_results"),
     ] {

@@ -341,19 +341,21 @@ async fn invalid_utf8_ends_the_stream() {
 }
 
 #[tokio::test]
-async fn two_objects_on_a_line_are_no_chunk_of_a_grounded_answer() {
-    let lighton = FakeLightOn::new().finds([]);
-    let upstream = Server::new().then(
-        sse_unfinished([chunk("a")])
-            .piece("data: {\"a\":1}{\"b\":2}\n\n")
-            .hang(),
-    );
-    let gateway = Gateway::start(&lighton, &upstream, "").await;
+async fn what_is_not_one_object_is_no_chunk_of_a_grounded_answer() {
+    for data in ["{\"a\":1}{\"b\":2}", "[1]", "[null]", "\"a\"", "1"] {
+        let lighton = FakeLightOn::new().finds([]);
+        let upstream = Server::new().then(
+            sse_unfinished([chunk("a")])
+                .piece(format!("data: {data}\n\n"))
+                .hang(),
+        );
+        let gateway = Gateway::start(&lighton, &upstream, "").await;
 
-    gateway
-        .stream(&asked())
-        .await
-        .closing_error("upstream_error", "upstream_invalid_response");
+        gateway
+            .stream(&asked())
+            .await
+            .closing_error("upstream_error", "upstream_invalid_response");
+    }
 }
 
 #[tokio::test]

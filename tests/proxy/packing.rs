@@ -71,7 +71,7 @@ async fn passages_are_packed_best_first_and_what_is_left_out_is_listed_with_its_
 async fn one_passage_always_fits_and_is_not_cut_inside_a_word() {
     let text = grounding(
         "rag.citations = false\nrag.passage_tokens = 20",
-        vec![result(&"retention ".repeat(300))],
+        vec![result(&format!("\n\n {}", "retention ".repeat(300)))],
     )
     .await;
     let (_, passage) = text.split_once("[policy.pdf, p.3]\n").unwrap();

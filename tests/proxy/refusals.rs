@@ -335,3 +335,25 @@ async fn a_key_that_an_upstream_quotes_in_its_error_reaches_nobody() {
         assert!(!answer.text().contains(MODEL_KEY), "{}", answer.text());
     }
 }
+
+#[tokio::test]
+async fn an_upstreams_address_that_it_quotes_in_its_error_reaches_nobody() {
+    let upstream = Server::new();
+    let message = format!(
+        "POST {}/v1/chat/completions: the worker does not answer",
+        upstream.url()
+    );
+    let error = json!({"error": {"message": message, "type": "t", "param": null, "code": "c"}});
+    let upstream = upstream.then(Reply::json(error).with_status(418));
+    let settings = "rag.mode = \"off\"\nretry.attempts = 1";
+    let gateway = Gateway::start(&FakeLightOn::new(), &upstream, settings).await;
+
+    let answer = gateway.ask(&question(json!({}))).await;
+
+    // `error` looks for addresses.
+    let error = answer.error(418, "t", "c");
+    assert_eq!(
+        error["message"],
+        "POST (address)/chat/completions: the worker does not answer"
+    );
+}

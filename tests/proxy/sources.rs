@@ -77,14 +77,17 @@ async fn the_link_of_a_citation_opens_the_file_without_a_key() {
 
 #[tokio::test]
 async fn a_link_that_was_changed_or_has_expired_opens_nothing() {
+    // Where nobody is asked for a key, too: a link that says when it ends has to end then.
+    for keys in [key("acme", SOME), String::new()] {
+        opens_nothing(&keys).await;
+    }
+}
+
+async fn opens_nothing(keys: &str) {
     let lighton = FakeLightOn::new().finds([result("x")]);
     let upstream = Server::new().then(says("[1]"));
-    let gateway = Gateway::start(
-        &lighton,
-        &upstream,
-        &format!("[links]\nsecret = \"s\"\n{}", key("acme", SOME)),
-    )
-    .await;
+    let settings = format!("[links]\nsecret = \"s\"\n{keys}");
+    let gateway = Gateway::start(&lighton, &upstream, &settings).await;
     let answer = Answer::of(gateway.chat(&question(json!({}))).bearer_auth("acme"))
         .await
         .json();

@@ -122,7 +122,8 @@ fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
         ("GROUNDWIRE_LISTEN", "127.0.0.1:2"),
         ("GROUNDWIRE_RAG__MAX_RESULTS", "9"),
         ("GROUNDWIRE_RAG__WORKSPACE_ID", "42, 43"),
-        ("GROUNDWIRE_ALLOW_OVERRIDES", "mode,max_results"),
+        // As a file writes it, too.
+        ("GROUNDWIRE_ALLOW_OVERRIDES", "[\"mode\", 'max_results']"),
         (
             "GROUNDWIRE_UPSTREAMS__SCALE_WAY__BASE_URL",
             "http://elsewhere",

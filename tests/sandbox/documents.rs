@@ -35,6 +35,7 @@ async fn each_sub_folder_is_a_workspace_and_the_top_is_number_one() {
             "<title>A</title><p>The lighthouse is in alpha.</p>",
         ),
         (".hidden/b.md", "The lighthouse is hidden."),
+        ("gamma/.keep", ""),
         ("image.svg", "The lighthouse is no document."),
     ]);
     let service = Service::over(folder.path()).await;
@@ -62,6 +63,12 @@ async fn each_sub_folder_is_a_workspace_and_the_top_is_number_one() {
     assert_eq!(
         service.get("/api/v3/workspaces/3").await.body["name"],
         "beta"
+    );
+    // One without documents is there to be uploaded into.
+    let empty = service.get("/api/v3/workspaces/4").await.body;
+    assert_eq!(
+        (&empty["name"], &empty["files_count"]),
+        (&json!("gamma"), &json!(0))
     );
     assert_eq!(
         service.get("/api/v3/files/3").await.body["status"],
@@ -137,9 +144,10 @@ async fn uploads_in_a_data_folder_are_there_after_a_restart() {
     );
     service.shutdown().await;
 
-    // A new sub-folder comes first by name, so that `south` has another number now.
+    // A new sub-folder comes first by name, and one is gone: the numbers that keys and models name stay.
     fs::create_dir(documents.path().join("east")).unwrap();
     fs::write(documents.path().join("east/e.md"), "East.").unwrap();
+    fs::remove_dir_all(documents.path().join("north")).unwrap();
     let service = start(documents.path(), data.path()).await;
 
     let ibis = &service
@@ -149,7 +157,9 @@ async fn uploads_in_a_data_folder_are_there_after_a_restart() {
     assert_eq!(ibis["workspace"], json!({"id": made, "name": "Made"}));
     let heron = &service.find(json!({"query": "heron"})).await[0];
     assert_eq!(heron["source"]["file_id"], in_south);
-    assert_eq!(heron["workspace"], json!({"id": 4, "name": "south"}));
+    assert_eq!(heron["workspace"], json!({"id": 3, "name": "south"}));
+    let east = &service.find(json!({"query": "east"})).await[0];
+    assert_eq!(east["workspace"], json!({"id": 4, "name": "east"}));
     assert!(service.find(json!({"query": "dodo"})).await.is_empty());
     assert_eq!(
         service.get(&format!("/api/v3/files/{in_made}")).await.body["status"],

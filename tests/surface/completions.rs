@@ -177,20 +177,36 @@ async fn with_retrieval_off_the_bytes_are_the_clients() {
 async fn a_prompt_has_no_tool_mode() {
     let search = FakeLightOn::new();
     let upstream = Server::new();
-    let by_setting = gateway(&search, &upstream, "tool").await;
-    let by_request = gateway(&search, &upstream, "inject").await;
+    let gateway = gateway(&search, &upstream, "inject").await;
 
-    by_setting
-        .post("/v1/completions", json!({"model": "m", "prompt": "a"}))
-        .await
-        .refused(400, "invalid_value", "rag.mode");
-    by_request
+    gateway
         .post(
             "/v1/completions",
             json!({"model": "m", "prompt": "a", "rag": {"mode": "tool"}}),
         )
         .await
         .refused(400, "invalid_value", "rag.mode");
+}
+
+#[tokio::test]
+async fn where_chat_has_the_tool_a_prompt_is_searched_for_beforehand() {
+    let search = FakeLightOn::new().finds([result("Five years.")]);
+    let upstream = Server::new().then(whole());
+    let gateway = gateway(&search, &upstream, "tool").await;
+
+    let reply = gateway
+        .post(
+            "/v1/completions",
+            json!({"model": "m", "prompt": "How long?"}),
+        )
+        .await
+        .ok();
+
+    assert_eq!(
+        upstream.request().json()["prompt"],
+        format!("{GROUNDING}How long?")
+    );
+    assert_eq!(reply["rag"]["mode"], "inject");
 }
 
 #[tokio::test]
@@ -201,6 +217,7 @@ async fn what_is_wrong_with_a_prompt_is_told_by_its_name() {
 
     for (body, code, param) in [
         (r#"{"prompt":"a"}"#, "missing_field", "model"),
+        (r#"{"model":"m"}"#, "missing_field", "prompt"),
         (r#"{"model":"m","prompt":{}}"#, "invalid_value", "prompt"),
         (
             r#"{"model":"m","prompt":"a","rag":{"max_results":0}}"#,

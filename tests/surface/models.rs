@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::Gateway,
+    gateway::{Gateway, Reply as Answer, sha256},
     support::{
         reply::{Gate, Reply},
         server::Server,
@@ -38,7 +39,7 @@ async fn the_lists_of_all_upstreams_become_one() {
     );
     let paradigm = Server::new().then(list(json!([
         {"name": "Alfred 4.2", "technical_name": "alfred-4.2", "model_type": "Large Language Model", "enabled": true},
-        {"name": "alfred-ft5", "model_type": "Vision Language Model"},
+        {"id": "", "name": "alfred-ft5", "model_type": "Vision Language Model"},
         {"id": "same"},
         {"owned_by": "nobody"}
     ])));
@@ -109,6 +110,107 @@ async fn the_lists_of_all_upstreams_become_one() {
         .get("/v1/models/alfred-4.3")
         .await
         .refused(404, "model_not_found", "model");
+}
+
+// In the field: models of a provider that lists nothing without a key were found only with the provider's name before them.
+#[tokio::test]
+async fn an_upstream_with_the_callers_keys_lists_to_each_what_it_may_see() {
+    let refused = || Reply::json(json!({"error": {"message": "no key"}})).with_status(401);
+    let answer = Reply::json(
+        json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "a"}}]}),
+    );
+    let strict = Server::new()
+        .then(refused())
+        .then(list(json!([{"id": "for-ann"}])))
+        .then(answer)
+        .then(list(json!([{"id": "for-bob"}])));
+    let other = Server::new().then(list(json!([{"id": "m"}])));
+    let gateway = Gateway::start(&format!(
+        r#"
+        allow_overrides = false
+        [rag]
+        mode = "off"
+        [upstreams.strict]
+        base_url = "{}/v1"
+        api_key = "client"
+        [upstreams.other]
+        base_url = "{}/v1"
+        [[keys]]
+        name = "acme"
+        sha256 = "{}"
+        workspace_id = "*"
+        "#,
+        strict.url(),
+        other.url(),
+        sha256("gateway-key")
+    ))
+    .await;
+    let listed = async |authorization: Option<&str>| {
+        let mut request = gateway.request(Method::GET, "/v1/models");
+        request = request.header("api-key", "gateway-key");
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        Answer::of(request).await.ok()
+    };
+
+    // The first look finds out that a key is wanted; then each caller's is used, once for a while.
+    assert_eq!(ids(&listed(None).await), ["m"]);
+    assert_eq!(ids(&listed(Some("Bearer ann")).await), ["for-ann", "m"]);
+    assert_eq!(ids(&listed(Some("Bearer ann")).await), ["for-ann", "m"]);
+    let asked = gateway
+        .request(Method::POST, "/v1/chat/completions")
+        .header("api-key", "gateway-key")
+        .header("authorization", "Bearer ann")
+        .json(&json!({"model": "for-ann", "messages": [{"role": "user", "content": "q"}]}));
+    Answer::of(asked).await.ok();
+    assert_eq!(ids(&listed(Some("Bearer bob")).await), ["for-bob", "m"]);
+    // A key of the gateway's goes nowhere, and nobody sees what others may.
+    assert_eq!(ids(&listed(Some("Bearer gateway-key")).await), ["m"]);
+    assert_eq!(ids(&listed(None).await), ["m"]);
+
+    let sent: Vec<_> = strict
+        .requests()
+        .iter()
+        .map(|request| request.header("authorization").map(str::to_owned))
+        .collect();
+    let ann = Some("Bearer ann".to_owned());
+    assert_eq!(
+        sent,
+        [None, ann.clone(), ann, Some("Bearer bob".to_owned())]
+    );
+}
+
+#[tokio::test]
+async fn no_provider_is_shown_the_key_for_another() {
+    let refused = || Reply::json(json!({"error": {"message": "no key"}})).with_status(401);
+    let (one, two) = (Server::new().then(refused()), Server::new().then(refused()));
+    let gateway = Gateway::start(&format!(
+        r#"
+        allow_overrides = false
+        [rag]
+        mode = "off"
+        [upstreams.one]
+        base_url = "{}/v1"
+        api_key = "client"
+        [upstreams.two]
+        base_url = "{}/v1"
+        api_key = "client"
+        "#,
+        one.url(),
+        two.url()
+    ))
+    .await;
+
+    let listed = gateway
+        .request(Method::GET, "/v1/models")
+        .header("authorization", "Bearer key-for-one");
+    let listed = Answer::of(listed).await.ok();
+
+    assert_eq!(ids(&listed), [""; 0]);
+    for upstream in [&one, &two] {
+        assert_eq!(upstream.request().header("authorization"), None);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -161,13 +161,18 @@ impl Caller {
     {
         let deadline = Instant::now() + self.timeout;
         let mut count = 0;
+        let mut queued = Duration::ZERO;
         self.budget.called();
         loop {
+            let began = Instant::now();
             self.turn_before(asker, deadline).await?;
+            queued += began.elapsed();
             count += 1;
             let failure = match timeout_at(deadline, attempt()).await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(failure)) => failure,
+                // What the line left was too little for any service: that is the pace's doing.
+                Err(_) if queued > self.timeout / 2 => return Err(self.too_many(queued)),
                 Err(_) => {
                     return Err(Error::Timeout {
                         after: self.timeout,
@@ -201,13 +206,17 @@ impl Caller {
 
     async fn turn_before(&self, asker: Asker, deadline: Instant) -> Result<(), Error> {
         let turn = self.pacer.turn(asker, deadline).await;
-        turn.map_err(|wait| Error::RateLimited {
+        turn.map_err(|wait| self.too_many(wait))
+    }
+
+    fn too_many(&self, wait: Duration) -> Error {
+        Error::RateLimited {
             detail: format!(
                 "the gateway's own pace lets no search go for {wait:.1?}, and it may wait {:?}",
                 self.timeout
             ),
             retry_after: Some(wait),
-        })
+        }
     }
 
     /// Takes our key out of what the service said, in case it quoted it: errors go to the log.

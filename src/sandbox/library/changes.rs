@@ -313,6 +313,7 @@ impl Library {
                     .range(FIRST_MADE_WORKSPACE..)
                     .map(|(_, workspace)| workspace.clone())
                     .collect(),
+                folders: holdings.folders.clone(),
                 tags: holdings.tags.values().cloned().collect(),
                 files: holdings
                     .files

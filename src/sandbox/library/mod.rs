@@ -33,7 +33,7 @@ pub(crate) use records::{Body, File, Origin, Tag, Workspace, extension, stem};
 pub(crate) use shelf::Incoming;
 use shelf::Shelf;
 
-/// The number of the first workspace that is made through the API; those below are sub-folders, which are counted anew at each start.
+/// The number of the first workspace that is made through the API; those below are sub-folders, whose numbers the catalogue keeps.
 const FIRST_MADE_WORKSPACE: i64 = 1001;
 
 /// The number of the first upload; those below are documents that were there at the start, which are counted anew at each start.
@@ -53,6 +53,8 @@ pub(crate) struct Library {
 #[derive(Debug, Default)]
 struct Holdings {
     workspaces: BTreeMap<i64, Workspace>,
+    /// The numbers of sub-folders by their names, those included that are gone.
+    folders: BTreeMap<String, i64>,
     tags: BTreeMap<i64, Tag>,
     files: BTreeMap<i64, File>,
 }

@@ -1,7 +1,7 @@
 //! What the library holds at its start: a folder of documents or the handbook, and the uploads of the last run.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::Mutex,
@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     Body, Error, FIRST_MADE_WORKSPACE, File, Holdings, Library, Shelf, Workspace, bytes_of,
-    count_pages, read, records::Life, stem,
+    count_pages, read, records::Life, shelf::Catalog, stem,
 };
 
 /// The extensions of the documents that a folder is searched for.
@@ -25,6 +25,13 @@ const READABLE: [&str; 5] = ["md", "txt", "html", "pdf", "docx"];
 
 /// How many documents are indexed at once: enough to be fast, few enough for the progress to show.
 const BATCH: usize = 200;
+
+/// What is there at the start.
+struct Seeds {
+    /// The sub-folders of the top, those without documents included.
+    folders: BTreeSet<String>,
+    documents: Vec<Seed>,
+}
 
 /// A document that is there at the start.
 struct Seed {
@@ -67,39 +74,45 @@ impl Library {
             turn: Mutex::new(()),
             holdings: Mutex::new(Holdings::default()),
         };
-        library.make_seed_workspaces(name, &seeds);
-        library.plant(seeds, progress)?;
-        library.fetch_uploads()?;
+        let catalog = library.shelf.read_catalog()?;
+        let numbers = numbered(&seeds.folders, catalog.folders.clone());
+        let is_new = numbers != catalog.folders;
+        library.make_seed_workspaces(name, &seeds.folders, numbers);
+        library.plant(seeds.documents, progress)?;
+        library.fetch_uploads(catalog)?;
+        if is_new {
+            library.write_catalog()?;
+        }
         Ok(library)
     }
 
-    /// Makes workspace 1 for the top of the folder, and one for each sub-folder in the order of their names.
-    fn make_seed_workspaces(&self, top: String, seeds: &[Seed]) {
-        let folders: std::collections::BTreeSet<&String> = seeds
-            .iter()
-            .filter_map(|seed| seed.folder.as_ref())
-            .collect();
+    /// Makes workspace 1 for the top of the folder, and one for each sub-folder.
+    fn make_seed_workspaces(
+        &self,
+        top: String,
+        folders: &BTreeSet<String>,
+        numbers: BTreeMap<String, i64>,
+    ) {
         let now = Timestamp::now();
         let mut holdings = self.holdings();
-        for (id, name) in (1..).zip(std::iter::once(&top).chain(folders)) {
+        let folders = folders
+            .iter()
+            .filter_map(|name| Some((*numbers.get(name)?, name.clone())));
+        for (id, name) in std::iter::once((1, top)).chain(folders) {
             let workspace = Workspace {
                 id,
-                name: name.clone(),
+                name,
                 description: String::new(),
                 created_at: now,
                 updated_at: now,
             };
             holdings.workspaces.insert(id, workspace);
         }
+        holdings.folders = numbers;
     }
 
     fn plant(&self, seeds: Vec<Seed>, progress: &mut dyn FnMut(usize, usize)) -> Result<(), Error> {
-        let by_name: BTreeMap<String, i64> = self
-            .workspaces()
-            .into_iter()
-            .skip(1)
-            .map(|workspace| (workspace.name, workspace.id))
-            .collect();
+        let by_name = self.holdings().folders.clone();
         let total = seeds.len();
         let mut documents = Vec::with_capacity(BATCH);
         for (done, (id, seed)) in (1..).zip(seeds).enumerate() {
@@ -149,8 +162,7 @@ impl Library {
         Ok(())
     }
 
-    fn fetch_uploads(&self) -> Result<(), Error> {
-        let catalog = self.shelf.read_catalog()?;
+    fn fetch_uploads(&self, catalog: Catalog) -> Result<(), Error> {
         {
             let mut holdings = self.holdings();
             holdings.workspaces.extend(
@@ -215,13 +227,12 @@ impl Library {
         if entry.workspace_id == 1 {
             return 1;
         }
-        let id = holdings
-            .workspaces
-            .keys()
-            .last()
-            .map_or(FIRST_MADE_WORKSPACE, |last| {
-                FIRST_MADE_WORKSPACE.max(last.saturating_add(1))
-            });
+        let last = holdings.workspaces.keys().last();
+        let next = last.map_or(FIRST_MADE_WORKSPACE, |last| {
+            FIRST_MADE_WORKSPACE.max(last.saturating_add(1))
+        });
+        let known = holdings.folders.get(&entry.workspace_name);
+        let id = known.copied().unwrap_or(next);
         let workspace = Workspace {
             id,
             name: entry.workspace_name.clone(),
@@ -234,24 +245,45 @@ impl Library {
     }
 }
 
-fn handbook_seeds() -> Vec<Seed> {
-    handbook::DOCUMENTS
+/// The numbers of `folders`: those that they had, and the next ones for new folders in the order of their names.
+///
+/// A number whose folder is gone stays its own, in case it comes back.
+fn numbered(folders: &BTreeSet<String>, had: BTreeMap<String, i64>) -> BTreeMap<String, i64> {
+    let mut numbers = had;
+    let first = numbers
+        .values()
+        .max()
+        .map_or(2, |last| last.saturating_add(1));
+    let new: Vec<&String> = folders
         .iter()
-        .map(|document| Seed {
-            folder: document.folder.map(str::to_owned),
-            filename: document.filename.to_owned(),
-            modified: handbook::published(),
-            body: Body::Static(document.text),
-        })
-        .collect()
+        .filter(|name| !numbers.contains_key(*name))
+        .collect();
+    numbers.extend(new.into_iter().cloned().zip(first..));
+    numbers
+}
+
+fn handbook_seeds() -> Seeds {
+    let documents = handbook::DOCUMENTS.iter().map(|document| Seed {
+        folder: document.folder.map(str::to_owned),
+        filename: document.filename.to_owned(),
+        modified: handbook::published(),
+        body: Body::Static(document.text),
+    });
+    let folders = handbook::DOCUMENTS
+        .iter()
+        .filter_map(|document| document.folder);
+    Seeds {
+        folders: folders.map(str::to_owned).collect(),
+        documents: documents.collect(),
+    }
 }
 
 /// Every readable file below `top`, in the order of their paths, so that equal folders get equal numbers.
-fn folder_seeds(top: &Path) -> io::Result<Vec<Seed>> {
+fn folder_seeds(top: &Path) -> io::Result<Seeds> {
     let mut paths = Vec::new();
     walk(top, &mut paths)?;
     paths.sort();
-    Ok(paths
+    let documents = paths
         .into_iter()
         .filter_map(|path| {
             let inside = path.strip_prefix(top).ok()?;
@@ -265,7 +297,24 @@ fn folder_seeds(top: &Path) -> io::Result<Vec<Seed>> {
                 body: Body::Folder(path.clone()),
             })
         })
-        .collect())
+        .collect();
+    Ok(Seeds {
+        folders: sub_folders(top)?,
+        documents,
+    })
+}
+
+/// The names of the folders in `top` that [`walk`] goes into.
+fn sub_folders(top: &Path) -> io::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(top)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type()?.is_dir() && !name.starts_with('.') {
+            names.insert(name);
+        }
+    }
+    Ok(names)
 }
 
 /// Collects the readable files below `folder`. Hidden ones and links to folders are passed over: the first are not documents, the

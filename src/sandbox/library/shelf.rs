@@ -1,6 +1,7 @@
 //! The shelf: a folder that holds uploads and the catalogue of what was said of them.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -31,6 +32,9 @@ enum Keep {
 pub(crate) struct Catalog {
     /// The workspaces that were made through the API.
     pub(crate) workspaces: Vec<Workspace>,
+    /// The numbers of sub-folders by their names, which keys and models refer to.
+    #[serde(default)]
+    pub(crate) folders: BTreeMap<String, i64>,
     /// Every tag.
     pub(crate) tags: Vec<Tag>,
     /// The uploads.
@@ -42,7 +46,7 @@ pub(crate) struct Catalog {
 pub(crate) struct Entry {
     pub(crate) id: i64,
     pub(crate) workspace_id: i64,
-    /// The name of that workspace: sub-folders are numbered anew at each start, and a name finds them again.
+    /// The name of that workspace, which finds a sub-folder again.
     pub(crate) workspace_name: String,
     pub(crate) filename: String,
     pub(crate) title: String,
