@@ -33,6 +33,7 @@ mod cache;
 mod drain;
 mod environment;
 mod fairness;
+mod forged;
 mod heads;
 mod keys_file;
 mod metrics;
