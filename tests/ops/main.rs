@@ -6,6 +6,9 @@
     reason = "test code: a failure here is the test's failure"
 )]
 
+#[path = "../watch/mod.rs"]
+mod watch;
+
 #[path = "../proxy/support"]
 mod support {
     #![allow(
@@ -41,6 +44,7 @@ mod outage;
 mod reload;
 mod slow_clients;
 mod tls;
+mod watched;
 mod wire;
 
 use serde_json::{Value, json};

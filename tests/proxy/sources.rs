@@ -82,7 +82,7 @@ async fn a_link_that_was_changed_or_has_expired_opens_nothing() {
     let gateway = Gateway::start(
         &lighton,
         &upstream,
-        &format!("[links]\nsecret = \"s\"\n{}", key("acme", SOME)),
+        &format!("[links]\nsecret = \"link-secret\"\n{}", key("acme", SOME)),
     )
     .await;
     let answer = Answer::of(gateway.chat(&question(json!({}))).bearer_auth("acme"))

@@ -29,6 +29,7 @@ use crate::{
         server::Server,
         upstream::says,
     },
+    watch,
 };
 
 /// A request that is forged, and what it is refused with.
@@ -82,7 +83,7 @@ impl Door {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let text = format!(
-            "search.base_url = \"{}\"\nsearch.api_key = \"lo\"\nretry.attempts = 1\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md\"\nmodels = [\"m\"]\n[[keys]]\nname = \"acme\"\nsha256 = \"{digest}\"\nworkspace_id = [42]\n",
+            "search.base_url = \"{}\"\nsearch.api_key = \"lo-secret-k\"\nretry.attempts = 1\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-k\"\nmodels = [\"m\"]\n[[keys]]\nname = \"acme\"\nsha256 = \"{digest}\"\nworkspace_id = [42]\n",
             lighton.url(),
             model.url()
         );
@@ -100,6 +101,7 @@ impl Door {
         let _ = socket.write_all(request).await;
         let mut answer = Vec::new();
         let _ = socket.read_to_end(&mut answer).await;
+        watch::look("an answer", &answer);
         let text = String::from_utf8_lossy(&answer).into_owned();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());

@@ -14,7 +14,6 @@ use axum::serve::ListenerExt;
 use groundwire::{
     app::App,
     config::{Config, Environment},
-    http,
 };
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
@@ -24,6 +23,7 @@ use super::{
     answer::{Answer, Live, Streamed},
     server::{Server, nobody},
 };
+use crate::watch;
 
 /// The gateway's key for search: it must never be seen by anybody else.
 pub(crate) const SEARCH_KEY: &str = "lo-secret-7f1c";
@@ -70,7 +70,7 @@ impl Gateway {
         let config = Config::parse(text, &env).unwrap_or_else(|problems| panic!("{problems}"));
 
         let app = Arc::new(App::build(config).unwrap());
-        let router = http::router(Arc::new(ArcSwap::new(Arc::clone(&app))));
+        let router = watch::router(Arc::new(ArcSwap::new(Arc::clone(&app))));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let listener = listener.tap_io(|socket| {
