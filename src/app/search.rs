@@ -5,10 +5,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use sha2::{Digest, Sha256};
+
 use super::{App, BuildError};
 use crate::{
     config::{Config, FilesTarget, SearchBackend, SearchCache, Secret, WorkspaceId},
-    rag::{links::Signer, reach::Reach},
+    rag::{
+        links::Signer,
+        reach::{Reach, Realm},
+    },
     retrieval::{
         Retriever,
         cached::Cached,
@@ -143,13 +148,20 @@ struct Parts<'p> {
 impl Parts<'_> {
     fn nowhere(&self) -> Search {
         let nowhere = Arc::new(Nowhere);
-        self.search(Arc::clone(&nowhere) as _, nowhere, self.signer.clone())
+        let realm = realm("nowhere", "");
+        self.search(
+            Arc::clone(&nowhere) as _,
+            nowhere,
+            self.signer.clone(),
+            realm,
+        )
     }
 
     fn local(&self) -> Result<Search, BuildError> {
         let SearchBackend::Local { documents } = &self.config.search.backend else {
             return Ok(self.nowhere());
         };
+        let realm = realm("local", &documents.to_string_lossy());
         let same = self.before.filter(|before| {
             let (old, new) = (&before.config.search, &self.config.search);
             old.backend == new.backend && old.timeout == new.timeout
@@ -158,12 +170,12 @@ impl Parts<'_> {
             let search = before.gateway_search();
             let retriever = Arc::clone(&search.reach.retriever);
             let documents = Arc::clone(&search.documents);
-            return Ok(self.search(retriever, documents, self.signer.clone()));
+            return Ok(self.search(retriever, documents, self.signer.clone(), realm));
         }
         let folder = LocalFolder::open(documents, self.config.search.timeout, report)
             .map_err(|error| BuildError::Search(error.to_string()))?;
         let folder = Arc::new(folder);
-        Ok(self.search(Arc::clone(&folder) as _, folder, self.signer.clone()))
+        Ok(self.search(Arc::clone(&folder) as _, folder, self.signer.clone(), realm))
     }
 
     fn lighton(&self, key: &Secret, signer: Signer) -> Result<Search, BuildError> {
@@ -181,10 +193,12 @@ impl Parts<'_> {
             Some(cache) => Arc::clone(cache) as _,
             None => Arc::clone(&client) as _,
         };
+        let address = place(self.config).map_or("", |(base_url, _)| base_url.as_str());
+        let realm = realm(address, key.expose());
         Ok(Search {
             lighton: Some(Arc::clone(&client)),
             cache,
-            ..self.search(retriever, client, signer)
+            ..self.search(retriever, client, signer, realm)
         })
     }
 
@@ -212,16 +226,23 @@ impl Parts<'_> {
         retriever: Arc<dyn Retriever>,
         documents: Arc<dyn DocumentStore>,
         signer: Signer,
+        realm: Realm,
     ) -> Search {
         let files = self.paradigm.unwrap_or(&documents);
+        let reach = Reach::new(retriever, Arc::clone(&documents), signer, realm);
         Search {
-            reach: Arc::new(Reach::new(retriever, Arc::clone(&documents), signer)),
+            reach: Arc::new(reach),
             files: Arc::clone(files),
             documents,
             lighton: None,
             cache: None,
         }
     }
+}
+
+fn realm(place: &str, key: &str) -> Realm {
+    let whole = Sha256::new().chain_update(place).chain_update([0]);
+    whole.chain_update(key).finalize().into()
 }
 
 /// Where LightOn is, and how fast it may be asked.

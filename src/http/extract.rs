@@ -18,9 +18,7 @@ pub(super) async fn json_body(
     config: &Config,
 ) -> Result<Bytes, ApiError> {
     let limit = config.limits.request_body_bytes;
-    if let Some(kind) = headers.get(header::CONTENT_TYPE)
-        && !is_json(kind)
-    {
+    if !headers.get_all(header::CONTENT_TYPE).iter().all(is_json) {
         let message = "send the request as JSON, with the header `Content-Type: application/json`";
         return Err(ApiError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -29,18 +27,7 @@ pub(super) async fn json_body(
             message,
         ));
     }
-    if headers
-        .get(header::CONTENT_ENCODING)
-        .is_some_and(|coding| coding.as_bytes() != b"identity")
-    {
-        let message = "send the request uncompressed: without the header `Content-Encoding`";
-        return Err(ApiError::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "invalid_request_error",
-            "unsupported_media_type",
-            message,
-        ));
-    }
+    uncompressed(headers)?;
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
@@ -73,6 +60,21 @@ pub(super) async fn json_body(
     } else {
         joined.freeze()
     })
+}
+
+/// Refuses a body that is compressed: a small one could become any size.
+pub(super) fn uncompressed(headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    let message = "send the request uncompressed: without the header `Content-Encoding`";
+    Err(ApiError::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "invalid_request_error",
+        "unsupported_media_type",
+        message,
+    ))
 }
 
 fn is_json(kind: &HeaderValue) -> bool {

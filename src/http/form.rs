@@ -16,6 +16,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::{
     error::ApiError,
+    extract::uncompressed,
     patience::{Patient, Stalled},
 };
 use crate::config::Config;
@@ -57,6 +58,7 @@ pub(super) type Parts = BoxStream<'static, Result<Part, ApiError>>;
 
 /// Opens the form of a request, whose file must be within the limits of `config`.
 pub(super) async fn open(request: Request, config: &Config) -> Result<Parts, ApiError> {
+    uncompressed(request.headers())?;
     let (limit, silence) = (config.limits.file_bytes, config.timeouts.body);
     if announced(request.headers()).is_some_and(|length| length > limit.saturating_add(FIELDS_ROOM))
     {

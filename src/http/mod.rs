@@ -142,10 +142,9 @@ async fn unknown_path(request: Request) -> ApiError {
 
 async fn wrong_method(request: Request) -> ApiError {
     let path: String = request.uri().path().chars().take(200).collect();
-    let message = format!(
-        "`{path}` does not take {}; the `Allow` header names what it takes",
-        request.method()
-    );
+    let method: String = request.method().as_str().chars().take(20).collect();
+    let message =
+        format!("`{path}` does not take {method}; the `Allow` header names what it takes");
     ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "invalid_request_error",

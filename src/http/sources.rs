@@ -15,6 +15,7 @@ use super::{
     Parts,
     error::{self, ApiError, Told},
     middleware::{access_log::Notes, auth::principal, rate_limit},
+    paging::number,
 };
 use crate::{
     app::{App, Search},
@@ -69,12 +70,7 @@ pub(super) async fn open(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let app = parts.load_full();
-    // A number in any other spelling is another file's name, not this one's.
-    let id = id
-        .parse::<i64>()
-        .ok()
-        .filter(|number| number.to_string() == id)
-        .ok_or_else(unknown)?;
+    let id = number(&id).ok_or_else(unknown)?;
     let Link { claimed, signed } = Link::of(&app, id, signature);
     let search = match signed {
         Some(search) => search,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{
     completions::CompletionRequest,
     json::{Json, Object},
-    message::Message,
+    message::{Flaw, Message},
     request,
 };
 
@@ -81,6 +81,7 @@ impl ChatRequest {
         let messages = read_messages(&object)?;
         let stream = request::flag(&object, "stream")?;
         let include_usage = request::include_usage(&object)?;
+        request::limits(&object)?;
         let n = match object.value("n") {
             Some(value) if !value.is_null() => match value.read::<u64>() {
                 Ok(n) if n > 0 => n,
@@ -236,13 +237,18 @@ fn read_messages(object: &Object) -> Result<Vec<Message>, Invalid> {
     }
     let mut messages = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
-        let Some(message) = Message::read(item) else {
-            let param = format!("messages[{index}]");
-            return Err(Invalid::value(
-                &param,
-                format!("`{param}` must be an object with a `role`"),
-            ));
-        };
+        let message = Message::check(item).map_err(|flaw| match flaw {
+            Flaw::Shape => {
+                let param = format!("messages[{index}]");
+                let message = format!("`{param}` must be an object with a `role`");
+                Invalid::value(param, message)
+            }
+            Flaw::Twice(path) => {
+                let param = format!("messages[{index}].{path}");
+                let message = format!("`{param}` stands twice; send it once");
+                Invalid::value(param, message)
+            }
+        })?;
         if message.role.is_empty() {
             return Err(Invalid::Missing(format!("messages[{index}].role").into()));
         }

@@ -54,6 +54,7 @@ impl CompletionRequest {
         let prompt = prompt(&object)?;
         let stream = request::flag(&object, "stream")?;
         let include_usage = request::include_usage(&object)?;
+        request::limits(&object)?;
         Ok(Self {
             object,
             model,

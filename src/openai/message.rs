@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use bytes::Bytes;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{json, value::RawValue};
 
 use super::json::{Json, Object};
@@ -16,10 +17,19 @@ pub struct Message {
     pub role: String,
 }
 
+/// Every field that decides what a message says: one that stands twice is a fault, because the upstream may take the other.
 #[derive(Deserialize)]
 struct View<'a> {
     #[serde(borrow, default)]
     role: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    #[serde(default, rename = "tool_calls")]
+    _tool_calls: IgnoredAny,
+    #[serde(default, rename = "tool_call_id")]
+    _tool_call_id: IgnoredAny,
+    #[serde(default, rename = "function_call")]
+    _function_call: IgnoredAny,
 }
 
 #[derive(Deserialize)]
@@ -30,20 +40,45 @@ struct Part<'a> {
     text: Option<Cow<'a, str>>,
 }
 
+/// The same of a part of a content.
+#[derive(Deserialize)]
+struct PartKeys {
+    #[serde(default, rename = "type")]
+    _kind: IgnoredAny,
+    #[serde(default, rename = "text")]
+    _text: IgnoredAny,
+    #[serde(default, rename = "image_url")]
+    _image: IgnoredAny,
+}
+
+/// What is wrong with a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flaw {
+    /// It is no object with a role.
+    Shape,
+    /// The field at this path within it stands twice.
+    Twice(String),
+}
+
 impl Message {
     /// Reads a message; `None` when it is no object.
     pub fn read(json: Json) -> Option<Self> {
-        // A list would be taken for the fields in their order.
-        if json.bytes().first() != Some(&b'{') {
-            return None;
+        Self::check(json).ok()
+    }
+
+    /// Reads a message, or tells what is wrong with it.
+    pub fn check(json: Json) -> Result<Self, Flaw> {
+        // An array would be taken for the fields in their order.
+        if !json.bytes().starts_with(b"{") {
+            return Err(Flaw::Shape);
         }
-        let role = json
-            .read::<View<'_>>()
-            .ok()?
-            .role
-            .map(Cow::into_owned)
-            .unwrap_or_default();
-        Some(Self { json, role })
+        let view: View<'_> = json.read().map_err(|_| flaw(&json))?;
+        let content = view.content.map_or("", RawValue::get);
+        if content.starts_with('[') {
+            check_parts(content)?;
+        }
+        let role = view.role.map(Cow::into_owned).unwrap_or_default();
+        Ok(Self { json, role })
     }
 
     /// A message of the gateway's own.
@@ -179,6 +214,30 @@ impl Message {
 enum Side {
     Before,
     After,
+}
+
+/// Why a message cannot be read.
+fn flaw(json: &Json) -> Flaw {
+    let object = Object::parse(json);
+    let twice = object.as_ref().and_then(Object::duplicate_key);
+    twice.map_or(Flaw::Shape, |key| Flaw::Twice(key.to_owned()))
+}
+
+/// Checks that no part of a content says twice what it is or what it says.
+fn check_parts(content: &str) -> Result<(), Flaw> {
+    let parts: Vec<&RawValue> = serde_json::from_str(content).map_err(|_| Flaw::Shape)?;
+    // What is no object is the upstream's to refuse.
+    let objects = parts.iter().map(|part| part.get()).enumerate();
+    for (index, part) in objects.filter(|(_, part)| part.starts_with('{')) {
+        if serde_json::from_str::<PartKeys>(part).is_ok() {
+            continue;
+        }
+        let object = Object::read(Bytes::copy_from_slice(part.as_bytes())).ok();
+        let twice = object.as_ref().and_then(Object::duplicate_key);
+        let key = twice.unwrap_or("type");
+        return Err(Flaw::Twice(format!("content[{index}].{key}")));
+    }
+    Ok(())
 }
 
 fn part_text(part: &Json) -> Option<String> {

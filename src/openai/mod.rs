@@ -12,6 +12,7 @@ pub mod files;
 pub mod json;
 pub mod message;
 mod request;
+mod sound;
 pub mod vector_stores;
 
 use serde::Serialize;

@@ -7,11 +7,13 @@ use serde_json::value::RawValue;
 use super::{
     chat::Invalid,
     json::{Json, Object},
+    sound,
 };
 
-/// Reads a body as an object without a key that stands twice.
+/// Reads a body as an object without a key that stands twice, and without what readers of JSON disagree on.
 pub(super) fn object(body: Bytes) -> Result<Object, Invalid> {
-    let object = Object::read(body).map_err(|error| Invalid::Json(error.to_string()))?;
+    let object = Object::read(body.clone()).map_err(|error| Invalid::Json(error.to_string()))?;
+    sound::check(&body)?;
     match object.duplicate_key() {
         Some(key) => Err(Invalid::value(
             key,
@@ -56,6 +58,22 @@ pub(super) fn flag(object: &Object, key: &'static str) -> Result<bool, Invalid> 
             .map_err(|_| Invalid::value(key, format!("`{key}` must be true or false"))),
         _ => Ok(false),
     }
+}
+
+/// Checks that the limits of an answer's tokens, which budgets are made of, are numbers that can be counted with.
+pub(super) fn limits(object: &Object) -> Result<(), Invalid> {
+    for key in ["max_tokens", "max_completion_tokens"] {
+        let Some(value) = object.value(key) else {
+            continue;
+        };
+        let first = value.bytes().first();
+        let is_number = first.is_some_and(|first| matches!(first, b'-' | b'0'..=b'9'));
+        if is_number && value.read::<f64>().is_err() {
+            let message = format!("`{key}` is a number beyond every range");
+            return Err(Invalid::value(key, message));
+        }
+    }
+    Ok(())
 }
 
 /// Asks for the usage chunk in `stream_options`, whose other fields stay.

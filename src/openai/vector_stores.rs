@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{chat::Invalid, request};
+use super::{chat::Invalid, request, sound};
 
 /// The most queries that one search may hold; they run at once.
 pub const QUERIES_LIMIT: usize = 16;
@@ -190,9 +190,14 @@ impl VectorStoreSearch {
             rewrite_query: request::flag(&object, "rewrite_query")?,
         };
         for (key, json) in object.entries().filter(|(_, json)| !json.is_null()) {
-            let value: Value = json
-                .read()
-                .map_err(|error| Invalid::Json(error.to_string()))?;
+            let value: Value = json.read().map_err(|_| {
+                let message = format!("`{key}` holds a number beyond every range");
+                Invalid::value(key, message)
+            })?;
+            if let Some(twice) = sound::repeated_key(json) {
+                let message = format!("`{twice}` stands twice in `{key}`; send it once");
+                return Err(Invalid::value(key, message));
+            }
             match key {
                 "query" => search.queries = queries(value)?,
                 "max_num_results" => search.max_num_results = max_num_results(&value)?,

@@ -142,8 +142,10 @@ fn any_of<T>(
     Ok(())
 }
 
+/// A whole number, as one or as a text in its one spelling.
 fn number(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_str()?.parse().ok())
+    let spelt = |text: &str| text.parse().ok().filter(|id: &i64| id.to_string() == text);
+    value.as_i64().or_else(|| value.as_str().and_then(spelt))
 }
 
 /// A facet's name, with or without its scope (`content_type(legal:compliance).regulation`).

@@ -231,10 +231,10 @@ pub(super) fn search_query(job: &Job, text: String) -> SearchQuery {
     let options = &job.options;
     SearchQuery {
         max_results: job.settings.max_results,
-        // LightOn refuses files together with workspaces; what comes back is held to the scope passage by passage.
+        // Beside files as well, although LightOn is then asked for the files alone: what is kept of a search is kept for this scope.
         workspaces: match &job.scope {
-            Scope::Only(ids) if options.file_id.is_empty() => Some(ids.clone()),
-            Scope::Only(_) | Scope::Every => None,
+            Scope::Only(ids) => Some(ids.clone()),
+            Scope::Every => None,
         },
         tag_id: options.tag_id.clone(),
         file_id: options.file_id.clone(),

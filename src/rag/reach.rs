@@ -21,12 +21,17 @@ const KNOWN: u64 = 10_000;
 /// How many files are asked for at once.
 const AT_ONCE: usize = 8;
 
+/// Where is searched, and with which key, as a digest: after a change of the configuration the same caller may search elsewhere.
+pub type Realm = [u8; 32];
+
 /// What one key for search reaches.
 pub struct Reach {
     /// Finds passages.
     pub retriever: Arc<dyn Retriever>,
     /// Signs the links in citations.
     pub signer: Signer,
+    /// Tells it from what every other key reaches, here or elsewhere.
+    pub realm: Realm,
     documents: Arc<dyn DocumentStore>,
     homes: Cache<i64, WorkspaceId>,
 }
@@ -37,6 +42,7 @@ impl Reach {
         retriever: Arc<dyn Retriever>,
         documents: Arc<dyn DocumentStore>,
         signer: Signer,
+        realm: Realm,
     ) -> Self {
         let homes = Cache::builder()
             .max_capacity(KNOWN)
@@ -45,6 +51,7 @@ impl Reach {
         Self {
             retriever,
             signer,
+            realm,
             documents,
             homes,
         }

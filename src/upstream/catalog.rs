@@ -17,6 +17,9 @@ use crate::{
     outbound,
 };
 
+/// The longest name of a model, in bytes: resource names of clouds, the longest in use, are shorter.
+const NAME_BYTES: usize = 512;
+
 /// What a caller may name; `None` is everything.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allowed<'a> {
@@ -128,6 +131,12 @@ impl Catalog {
 
     /// Finds the place of `model` for a caller who may name what `allowed` says.
     pub async fn resolve(&self, model: &str, allowed: Allowed<'_>) -> Result<Resolved, Unresolved> {
+        if !is_name(model) {
+            return Err(Unresolved::Unknown {
+                model: model.to_owned(),
+                close: Vec::new(),
+            });
+        }
         let refused = || Unresolved::NotAllowed {
             model: model.to_owned(),
         };
@@ -365,6 +374,15 @@ impl Catalog {
             Err(Unlisted::Failed(error)) => Err(error),
         }
     }
+}
+
+/// Whether a model can be called so: what no upstream calls a model is not sent to one, nor written into a header or the log.
+fn is_name(model: &str) -> bool {
+    let odd = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    model.len() <= NAME_BYTES && !model.contains(odd)
 }
 
 /// The three of `names` that look most like `model`, closest first.

@@ -89,7 +89,7 @@ async fn the_request_says_what_the_command_line_says_and_no_more() {
     let url = server.url();
 
     let plain = groundwire(&["ask", " Why? ", "--url", &url])
-        .with(&[("GROUNDWIRE_KEY", "gw_env")])
+        .with(&[("GROUNDWIRE_KEY", "gw_env_secret")])
         .run();
     let full = groundwire(&[
         "ask",
@@ -109,7 +109,7 @@ async fn the_request_says_what_the_command_line_says_and_no_more() {
         "--max-results",
         "9",
     ])
-    .with(&[("GROUNDWIRE_KEY", "gw_env")])
+    .with(&[("GROUNDWIRE_KEY", "gw_env_secret")])
     .run();
 
     assert_eq!((plain.code(), full.code()), (Some(0), Some(0)));
@@ -118,7 +118,7 @@ async fn the_request_says_what_the_command_line_says_and_no_more() {
         panic!("{requests:#?}");
     };
     let messages = json!([{"role": "user", "content": "Why?"}]);
-    assert_eq!(list.header("authorization"), Some("Bearer gw_env"));
+    assert_eq!(list.header("authorization"), Some("Bearer gw_env_secret"));
     assert_eq!(
         plain.json(),
         json!({"model": "org/llama-3.3-70b", "messages": messages, "stream": true})

@@ -11,7 +11,7 @@ fn hex(digest: &[u8]) -> String {
 /// A gateway over the sandbox's stand-ins, with `more` in its file.
 fn file(services: &str, more: &str) -> String {
     format!(
-        "[search]\nbase_url = \"{services}\"\napi_key = \"any\"\n[upstreams.sandbox]\nbase_url = \"{services}/v1\"\napi_key = \"any\"\n{more}"
+        "[search]\nbase_url = \"{services}\"\napi_key = \"any-secret\"\n[upstreams.sandbox]\nbase_url = \"{services}/v1\"\napi_key = \"any-secret\"\n{more}"
     )
 }
 
@@ -111,7 +111,7 @@ fn every_problem_of_a_configuration_is_told_at_once() {
         "lisen = 1\n[rag]\nmode = \"on\"\nmax_results = 500\n[upstreams.gpu]\nbase_url = \"x\"\n";
     for command in ["serve", "check"] {
         let refused = groundwire(&[command, "--config", "g.toml"])
-            .with(&[("LIGHTON_API_KEY", "x")])
+            .with(&[("LIGHTON_API_KEY", "lo-secret-x")])
             .among(&[("g.toml", text)])
             .run();
 
@@ -158,7 +158,7 @@ fn an_online_check_has_a_line_for_each_neighbour_and_fails_with_one_of_them() {
     let broken = "[upstreams.gone]\nbase_url = \"http://127.0.0.1:1/v1\"\n[telemetry]\notlp_endpoint = \"http://127.0.0.1:1\"\n";
 
     let own = "[[keys]]\nname = \"acme\"\nsha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"\n\
-        workspace_id = \"*\"\nsearch_api_key = \"sandbox\"\nexpires = 2020-01-01\n";
+        workspace_id = \"*\"\nsearch_api_key = \"sandbox-secret\"\nexpires = 2020-01-01\n";
 
     let well = groundwire(&["check", "--online", "--config", "g.toml"])
         .among(&[("g.toml", &file(&services, own))])

@@ -1,5 +1,8 @@
 //! The built program as a person uses it: data on stdout, talk on stderr, exit codes, signals.
 
+#[path = "../watch/mod.rs"]
+mod watch;
+
 #[path = "../proxy/support"]
 mod support {
     #![allow(

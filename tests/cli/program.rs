@@ -16,6 +16,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::watch;
+
 /// How long a test waits for something that must happen before it fails; nothing is timed by it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -96,7 +98,9 @@ impl<'a> Start<'a> {
         for (name, text) in self.files {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
-        let mut child = Command::new(env!("CARGO_BIN_EXE_groundwire"))
+        watch::note_folder(folder.path());
+        watch::note_variables(self.variables.iter().copied());
+        let mut child = watch::program()
             .args(self.arguments)
             .current_dir(folder.path())
             .env_clear()
@@ -214,10 +218,13 @@ impl Output {
         let (sender, pieces) = channel();
         thread::spawn(move || {
             let mut buffer = vec![0; 1 << 16];
+            let mut said = Vec::new();
             while let Ok(count) = from.read(&mut buffer) {
                 let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else {
                     break;
                 };
+                said.extend_from_slice(piece);
+                watch::look("the program", &said);
                 if sender.send(piece.to_vec()).is_err() {
                     break;
                 }

@@ -9,7 +9,7 @@ fn the_passages_are_shown_with_their_number_file_score_and_workspace() {
     let mut sandbox = Program::sandbox();
     let services = sandbox.services();
     let variables = [
-        ("LIGHTON_API_KEY", "any"),
+        ("LIGHTON_API_KEY", "any-secret"),
         ("GROUNDWIRE_SEARCH__BASE_URL", &services),
     ];
 
@@ -41,7 +41,7 @@ fn for_a_program_the_passages_have_the_shape_of_lighton_results() {
     let mut sandbox = Program::sandbox();
     let services = sandbox.services();
     let file = format!(
-        "[search]\nbase_url = \"{services}\"\napi_key = \"any\"\n[rag]\nmax_results = 3\nworkspace_id = [4]\n"
+        "[search]\nbase_url = \"{services}\"\napi_key = \"any-secret\"\n[rag]\nmax_results = 3\nworkspace_id = [4]\n"
     );
     let search = |options: &[&str]| {
         let arguments = [
@@ -101,12 +101,12 @@ fn a_search_that_fails_is_1_and_nothing_found_is_none() {
     let mut sandbox = Program::sandbox();
     let services = sandbox.services();
     let refused = [
-        ("LIGHTON_API_KEY", "any"),
+        ("LIGHTON_API_KEY", "any-secret"),
         ("GROUNDWIRE_SEARCH__BASE_URL", "http://127.0.0.1:1"),
         ("GROUNDWIRE_RETRY__ATTEMPTS", "1"),
     ];
     let works = [
-        ("LIGHTON_API_KEY", "any"),
+        ("LIGHTON_API_KEY", "any-secret"),
         ("GROUNDWIRE_SEARCH__BASE_URL", &*services),
     ];
 

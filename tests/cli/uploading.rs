@@ -36,7 +36,7 @@ async fn a_file_is_sent_and_waited_for_until_search_finds_it() {
         "--url",
         &server.url(),
     ])
-    .with(&[("GROUNDWIRE_KEY", "k")])
+    .with(&[("GROUNDWIRE_KEY", "gw_secret_k")])
     .among(&[("plan.md", "Five years.")])
     .start()
     .end();
@@ -46,7 +46,7 @@ async fn a_file_is_sent_and_waited_for_until_search_finds_it() {
     assert!(ended.stderr.contains("1 of 1 files"), "{}", ended.stderr);
     let sent = &server.requests()[0];
     let form = String::from_utf8_lossy(&sent.body).into_owned();
-    assert_eq!(sent.header("authorization"), Some("Bearer k"));
+    assert_eq!(sent.header("authorization"), Some("Bearer gw_secret_k"));
     let workspace = form.find("name=\"workspace_id\"\r\n\r\n42\r\n").unwrap();
     let content = form.find("\r\n\r\nFive years.\r\n").unwrap();
     assert!(

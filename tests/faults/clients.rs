@@ -157,7 +157,7 @@ fn request(kind: Kind, model: &str) -> Vec<u8> {
 async fn the_program_keeps_no_socket_of_clients_that_left() {
     let upstream = Server::new();
     let program = Program::serve(&format!(
-        "search.api_key = \"k\"\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"k\"\nmodels = [\"m\"]\n",
+        "search.api_key = \"md-secret-k\"\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-k\"\nmodels = [\"m\"]\n",
         upstream.url()
     ))
     .await;

@@ -44,12 +44,13 @@ impl Open {
 
     fn file(&self, settings: &str) -> String {
         let search = self.lighton.url();
-        let mut text =
-            format!("{settings}\nsearch = {{ base_url = \"{search}\", api_key = \"k\" }}\n");
+        let mut text = format!(
+            "{settings}\nsearch = {{ base_url = \"{search}\", api_key = \"md-secret-k\" }}\n"
+        );
         for kind in Kind::ALL {
             let (name, url) = (kind.name(), self.upstream.url());
             text.push_str(&format!(
-                "[upstreams.{name}]\nbase_url = \"{url}/{name}/v1\"\napi_key = \"k\"\nmodels = [\"{name}\"]\n"
+                "[upstreams.{name}]\nbase_url = \"{url}/{name}/v1\"\napi_key = \"md-secret-k\"\nmodels = [\"{name}\"]\n"
             ));
         }
         text

@@ -43,9 +43,9 @@ fn upstream() -> Server {
 async fn instance(address: SocketAddr, upstream: &Server) -> Program {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        "listen = \"{address}\"\nrag.mode = \"off\"\nallow_overrides = [\"mode\"]\nsearch.api_key = \"k\"\n\
+        "listen = \"{address}\"\nrag.mode = \"off\"\nallow_overrides = [\"mode\"]\nsearch.api_key = \"md-secret-k\"\n\
          timeouts = {{ drain_delay = \"1s\", shutdown = \"1h\" }}\n\
-         [upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"k\"\nmodels = [\"m\"]\n",
+         [upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-k\"\nmodels = [\"m\"]\n",
         upstream.url()
     );
     std::fs::write(folder.path().join("groundwire.toml"), text).unwrap();
@@ -143,7 +143,7 @@ async fn who_was_connected_when_accepting_ended_is_answered() {
     );
     let mut program = Program::serve(&format!(
         "rag.mode = \"off\"\nallow_overrides = false\ntimeouts = {{ drain_delay = \"0s\", shutdown = \"1h\" }}\n\
-         [upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"k\"\nmodels = [\"m\"]\n",
+         [upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-k\"\nmodels = [\"m\"]\n",
         upstream.url()
     ))
     .await;

@@ -69,7 +69,7 @@ impl Stage {
     pub(crate) async fn beside(kind: Kind, settings: &str, other: SocketAddr) -> Self {
         let (lighton, upstream) = (FakeLightOn::new(), Server::new());
         let settings = format!(
-            "{settings}\nupstreams.other = {{ base_url = \"http://{other}/v1\", api_key = \"k\", models = [\"other\"] }}\n"
+            "{settings}\nupstreams.other = {{ base_url = \"http://{other}/v1\", api_key = \"md-secret-k\", models = [\"other\"] }}\n"
         );
         let gateway = Gateway::start(&lighton, &upstream, &settings).await;
         let tasks = Handle::current().metrics().num_alive_tasks();

@@ -232,7 +232,7 @@ fn no_workspaces() -> Reply {
 #[test]
 fn the_address_of_the_server_is_never_printed() {
     let text = "[upstreams.ollama]\n[limits.shared]\nredis_url = 'redis://me:hunter2@redis.internal:6379'\n";
-    let env = groundwire::config::Environment::from([("LIGHTON_API_KEY", "k")]);
+    let env = groundwire::config::Environment::from([("LIGHTON_API_KEY", "lo-secret-k")]);
     let config = groundwire::config::Config::parse(text, &env).unwrap();
     let limiter = groundwire::access::Limiter::new(&[], config.limits.shared.as_ref(), None);
 

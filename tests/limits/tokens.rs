@@ -158,7 +158,7 @@ async fn an_upstream_that_cannot_count_streams_is_not_asked_and_its_words_are_co
     let words = ["seven years of records "; 300];
     let upstream = Server::new().then(speaks(words));
     let text = format!(
-        "rag.mode = \"off\"\nallow_overrides = false\nupstreams.model = {{ base_url = \"${{MODEL}}/v1\", api_key = \"k\", models = [\"m\"], quirks = [\"no_stream_options\"] }}\n{}",
+        "rag.mode = \"off\"\nallow_overrides = false\nupstreams.model = {{ base_url = \"${{MODEL}}/v1\", api_key = \"md-secret-k\", models = [\"m\"], quirks = [\"no_stream_options\"] }}\n{}",
         crate::key("acme", "tokens_per_minute = 1000")
     );
     let gateway = Gateway::of(&text, &[("MODEL", &upstream)]).await;

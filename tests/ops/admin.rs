@@ -12,7 +12,7 @@ const KEY: &str = "[[keys]]\nname = \"test\"\nsha256 = \"9f86d081884c7d659a2feaa
 
 fn apart(upstream: &Server) -> String {
     format!(
-        "admin_listen = \"127.0.0.1:0\"\n{RELAYING}[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"k\"\nmodels = [\"m\"]\n{KEY}",
+        "admin_listen = \"127.0.0.1:0\"\n{RELAYING}[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-k\"\nmodels = [\"m\"]\n{KEY}",
         upstream.url()
     )
 }

@@ -21,7 +21,7 @@ const STOPPING: &str = "stopping: ";
 
 fn relaying(upstream: &Server, timeouts: &str) -> String {
     format!(
-        "rag.mode = \"off\"\nallow_overrides = false\ntimeouts = {timeouts}\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"k\"\nmodels = [\"m\"]\n",
+        "rag.mode = \"off\"\nallow_overrides = false\ntimeouts = {timeouts}\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-k\"\nmodels = [\"m\"]\n",
         upstream.url()
     )
 }

@@ -18,7 +18,7 @@ async fn a_proxy_that_the_environment_names_is_not_used() {
     let upstream = Server::new().then(says("Five years."));
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        "search = {{ base_url = \"{}\", api_key = \"k\" }}\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"k\"\nmodels = [\"m\"]\n",
+        "search = {{ base_url = \"{}\", api_key = \"md-secret-k\" }}\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-k\"\nmodels = [\"m\"]\n",
         lighton.url(),
         upstream.url()
     );

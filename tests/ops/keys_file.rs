@@ -1,6 +1,6 @@
 //! Keys in a file of their own, which is followed by itself.
 
-use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use crate::{
     Program, question,
     support::{server::Server, upstream::says},
+    watch,
 };
 
 const TAKEN: &str = "the new configuration is in force";
@@ -15,7 +16,7 @@ const TAKEN: &str = "the new configuration is in force";
 /// A file with one upstream and no search, whose keys are elsewhere.
 fn main_file(upstream: &Server) -> String {
     format!(
-        "keys_file = \"keys.toml\"\nrag.mode = \"off\"\nallow_overrides = false\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"k\"\nmodels = [\"m\"]\n",
+        "keys_file = \"keys.toml\"\nrag.mode = \"off\"\nallow_overrides = false\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-k\"\nmodels = [\"m\"]\n",
         upstream.url()
     )
 }
@@ -181,12 +182,13 @@ fn what_is_wrong_with_the_file_is_told_at_the_start() {
         if let Some(text) = text {
             fs::write(folder.path().join("keys.toml"), text).unwrap();
         }
-        let mut check = Command::new(env!("CARGO_BIN_EXE_groundwire"));
+        let mut check = watch::program();
         check.args(["check", "--config", "groundwire.toml"]);
         check.current_dir(folder.path()).env_clear();
 
         let ended = check.output().unwrap();
 
+        watch::look("the program", &ended.stderr);
         let stderr = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(ended.status.code(), Some(78), "{stderr}");
         assert!(stderr.contains(told), "{told} is missing:\n{stderr}");
@@ -201,7 +203,7 @@ fn the_file_is_looked_for_beside_the_one_that_names_it() {
     let main = "keys_file = \"keys.toml\"\nrag.mode = \"off\"\nallow_overrides = false\n[upstreams.ollama]\n";
     fs::write(folder.path().join("groundwire.toml"), main).unwrap();
     fs::write(folder.path().join("keys.toml"), keys(&["acme"])).unwrap();
-    let mut check = Command::new(env!("CARGO_BIN_EXE_groundwire"));
+    let mut check = watch::program();
     check.args(["check", "--config"]);
     check.arg(folder.path().join("groundwire.toml"));
     check.current_dir("/").env_clear();

@@ -6,6 +6,9 @@
     reason = "test code: a failure here is the test's failure"
 )]
 
+#[path = "../watch/mod.rs"]
+mod watch;
+
 #[path = "../proxy/support"]
 mod support {
     #![allow(
@@ -34,6 +37,7 @@ mod cache;
 mod drain;
 mod environment;
 mod fairness;
+mod forged;
 mod heads;
 mod keys_file;
 mod metrics;
@@ -42,6 +46,7 @@ mod reload;
 mod slow_clients;
 mod tls;
 mod trust;
+mod watched;
 mod wire;
 
 use serde_json::{Value, json};

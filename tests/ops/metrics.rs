@@ -139,8 +139,8 @@ async fn retries_fallbacks_failures_and_endings_are_told_by_upstream() {
         rag.mode = "off"
         allow_overrides = false
         retry.attempts = 2
-        upstreams.bad = { base_url = "${BAD}", api_key = "k", models = ["x"] }
-        upstreams.good = { base_url = "${GOOD}", api_key = "k", models = ["y"] }
+        upstreams.bad = { base_url = "${BAD}", api_key = "md-secret-k", models = ["x"] }
+        upstreams.good = { base_url = "${GOOD}", api_key = "md-secret-k", models = ["y"] }
         models.m = { upstream = "bad", model = "x", fallback = ["good/y"] }
     "#;
     let gateway = Gateway::of(text, &[("BAD", &bad), ("GOOD", &good)]).await;
@@ -228,8 +228,8 @@ async fn the_line_of_a_request_tells_what_it_took_and_nothing_of_its_content() {
     let reply = sse([chunk("Seven"), finish("stop"), usage()]);
     let upstream = Server::new().then(reply);
     let mut program = Program::serve(&format!(
-        "search = {{ base_url = \"{}\", api_key = \"k\" }}\nlog = {{ format = \"json\", sources = true }}\n\
-         [upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"k\"\nmodels = [\"m\"]\n",
+        "search = {{ base_url = \"{}\", api_key = \"md-secret-k\" }}\nlog = {{ format = \"json\", sources = true }}\n\
+         [upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-k\"\nmodels = [\"m\"]\n",
         lighton.url(),
         upstream.url()
     ))

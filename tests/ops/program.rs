@@ -17,7 +17,12 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch::{Receiver, channel},
+    time::timeout,
+};
+
+use crate::watch;
 
 /// How long a test waits for something that must happen before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A running `groundwire serve`; it is killed when this is dropped.
 pub(crate) struct Program {
     child: Child,
-    log: watch::Receiver<String>,
+    log: Receiver<String>,
     gateway: String,
     folder: TempDir,
     client: reqwest::Client,
@@ -59,7 +64,7 @@ impl Program {
     }
 
     async fn run_with(folder: TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_groundwire"));
+        let mut command = watch::program();
         command
             .args(["serve", "--config", "groundwire.toml"])
             .args(arguments)
@@ -69,9 +74,11 @@ impl Program {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        watch::note_folder(folder.path());
+        watch::note_variables(variables.iter().copied());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (said, log) = watch::channel(String::new());
+        let (said, log) = channel(String::new());
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 said.send_modify(|log| {
@@ -120,7 +127,7 @@ impl Program {
     }
 
     /// The log as it grows.
-    pub(crate) fn log(&self) -> watch::Receiver<String> {
+    pub(crate) fn log(&self) -> Receiver<String> {
         self.log.clone()
     }
 
@@ -170,18 +177,18 @@ impl Program {
     /// Asks for `path`.
     pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
         let url = format!("{}{path}", self.gateway);
-        self.client.get(url).send().await.unwrap()
+        watch::answer(self.client.get(url).send().await.unwrap()).await
     }
 
     /// Sends a chat request.
     pub(crate) async fn chat(&self, body: &Value) -> reqwest::Response {
-        self.chat_request(body).send().await.unwrap()
+        watch::answer(self.chat_request(body).send().await.unwrap()).await
     }
 
     /// Sends a chat request with a key.
     pub(crate) async fn chat_as(&self, key: &str, body: &Value) -> reqwest::Response {
         let request = self.chat_request(body).bearer_auth(key);
-        request.send().await.unwrap()
+        watch::answer(request.send().await.unwrap()).await
     }
 
     /// A request to `path` with a JSON body.
@@ -210,7 +217,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if !self.gateway.is_empty() {
+            watch::numbers(self.authority());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Again, because a test may have written another configuration since.
+        watch::note_folder(self.folder.path());
+        watch::look("the log", self.log.borrow().as_bytes());
     }
 }

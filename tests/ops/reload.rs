@@ -24,7 +24,7 @@ const TAKEN: &str = "the new configuration is in force";
 /// A file with one upstream and no search.
 fn relaying(upstream: &Server) -> String {
     format!(
-        "rag.mode = \"off\"\nallow_overrides = false\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"k\"\nmodels = [\"m\"]\n",
+        "rag.mode = \"off\"\nallow_overrides = false\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-k\"\nmodels = [\"m\"]\n",
         upstream.url()
     )
 }
@@ -187,7 +187,7 @@ async fn what_was_found_before_is_still_known_after() {
     let upstream = Server::new().always("/v1/chat/completions", says("Seven."));
     let text = |sources: &str| {
         format!(
-            "rag.sources = \"{sources}\"\nsearch = {{ base_url = \"{}\", api_key = \"k\" }}\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"k\"\nmodels = [\"m\"]\n",
+            "rag.sources = \"{sources}\"\nsearch = {{ base_url = \"{}\", api_key = \"md-secret-k\" }}\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-k\"\nmodels = [\"m\"]\n",
             lighton.url(),
             upstream.url()
         )
@@ -215,7 +215,7 @@ async fn what_was_found_before_is_still_known_after() {
 #[test]
 fn what_a_change_does_not_touch_keeps_what_it_holds() {
     let app = |text: &str| {
-        let env = Environment::from([("LIGHTON_API_KEY", "k")]);
+        let env = Environment::from([("LIGHTON_API_KEY", "lo-secret-k")]);
         Config::parse(text, &env).unwrap()
     };
     let (one, two) = (
@@ -238,7 +238,7 @@ fn what_a_change_does_not_touch_keeps_what_it_holds() {
 
     let moved = one.replace(":1/", ":3/");
     let after = before.rebuild(app(&format!("{moved}{two}"))).unwrap();
-    let fewer = format!("limits.concurrent_requests = 7\nlinks.secret = \"s\"\n{two}");
+    let fewer = format!("limits.concurrent_requests = 7\nlinks.secret = \"link-secret\"\n{two}");
     let fewer = after.rebuild(app(&fewer)).unwrap();
 
     let opens = |app: &App| {
@@ -285,12 +285,16 @@ fn a_search_key_keeps_what_it_found_when_other_keys_change() {
     let key = |name: &str, digit: char| {
         let digest: String = std::iter::repeat_n(digit, 64).collect();
         format!(
-            "[[keys]]\nname = \"{name}\"\nsha256 = \"{digest}\"\nworkspace_id = [42]\nsearch_api_key = \"lo-{name}\"\n"
+            "[[keys]]\nname = \"{name}\"\nsha256 = \"{digest}\"\nworkspace_id = [42]\nsearch_api_key = \"lo-secret-{name}\"\n"
         )
     };
     let config = |keys: &str| {
         let text = format!("[upstreams.one]\nbase_url = \"http://127.0.0.1:1/v1\"\n{keys}");
-        Config::parse(&text, &Environment::from([("LIGHTON_API_KEY", "k")])).unwrap()
+        Config::parse(
+            &text,
+            &Environment::from([("LIGHTON_API_KEY", "lo-secret-k")]),
+        )
+        .unwrap()
     };
     let (acme, beta, gamma) = (key("acme", 'a'), key("beta", 'b'), key("gamma", 'c'));
     let before = App::build(config(&format!("{acme}{beta}"))).unwrap();
@@ -298,7 +302,7 @@ fn a_search_key_keeps_what_it_found_when_other_keys_change() {
     let after = before.rebuild(config(&format!("{beta}{gamma}"))).unwrap();
 
     let retriever = |app: &App, name: &str| {
-        let search = app.search_with(&Secret::new(format!("lo-{name}")));
+        let search = app.search_with(&Secret::new(format!("lo-secret-{name}")));
         Arc::clone(&search.reach.retriever)
     };
     assert!(Arc::ptr_eq(

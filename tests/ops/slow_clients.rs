@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A gateway that searches `search` and asks nobody; `settings` is more of the file.
 async fn gateway(search: &str, settings: &str) -> Program {
     let text = format!(
-        "{settings}\n[search]\nbase_url = \"{search}\"\napi_key = \"k\"\n[upstreams.model]\nbase_url = \"http://{}/v1\"\napi_key = \"k\"\n",
+        "{settings}\n[search]\nbase_url = \"{search}\"\napi_key = \"md-secret-k\"\n[upstreams.model]\nbase_url = \"http://{}/v1\"\napi_key = \"md-secret-k\"\n",
         nobody()
     );
     Program::serve(&text).await

@@ -1,13 +1,6 @@
 //! TLS at the gateway's own door.
 
-use std::{
-    fs,
-    io::Read,
-    net::TcpStream,
-    path::Path,
-    process::{Command, Output},
-    time::Duration,
-};
+use std::{fs, io::Read, net::TcpStream, path::Path, process::Output, time::Duration};
 
 use groundwire::config::{Config, Environment};
 use reqwest::Certificate;
@@ -22,6 +15,7 @@ use crate::{
         server::Server,
         upstream::{chunk, finish, says},
     },
+    watch,
 };
 
 const TAKEN: &str = "the new configuration is in force";
@@ -66,7 +60,7 @@ const TLS: &str = "[tls]\ncertificate = \"cert.pem\"\nprivate_key = \"key.pem\"\
 
 fn relaying(upstream: &Server) -> String {
     format!(
-        "rag.mode = \"off\"\nallow_overrides = false\n{TLS}[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"k\"\nmodels = [\"m\"]\n",
+        "rag.mode = \"off\"\nallow_overrides = false\n{TLS}[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-k\"\nmodels = [\"m\"]\n",
         upstream.url()
     )
 }
@@ -90,7 +84,7 @@ async fn both_versions_of_http_are_spoken_and_links_say_https() {
     let lighton = FakeLightOn::new().finds([result("Five years.")]);
     let upstream = Server::new().then(says("Five years [1]."));
     let text = format!(
-        "search = {{ base_url = \"{}\", api_key = \"k\" }}\n{TLS}[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"k\"\nmodels = [\"m\"]\n",
+        "search = {{ base_url = \"{}\", api_key = \"md-secret-k\" }}\n{TLS}[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-k\"\nmodels = [\"m\"]\n",
         lighton.url(),
         upstream.url()
     );
@@ -210,10 +204,13 @@ async fn a_drain_does_not_wait_for_who_never_agreed() {
 
 /// Runs the program to its end, with the certificate as the only one that is trusted.
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_groundwire"));
+    let mut command = watch::program();
     command.args(arguments).current_dir(folder).env_clear();
     command.env("SSL_CERT_FILE", folder.join("cert.pem"));
-    command.output().unwrap()
+    let output = command.output().unwrap();
+    watch::look("the program", &output.stdout);
+    watch::look("the program", &output.stderr);
+    output
 }
 
 #[tokio::test]
@@ -230,7 +227,7 @@ async fn the_client_commands_speak_tls() {
     let ended = tokio::task::spawn_blocking(move || {
         let asked = run(&folder, &["ask", "--url", &url, "Is it so?"]);
         // The certificate is not asked after on the way to this very machine.
-        let alive = Command::new(env!("CARGO_BIN_EXE_groundwire"))
+        let alive = watch::program()
             .args(["health", "--url", &url])
             .env_clear()
             .output();

@@ -16,7 +16,7 @@ use crate::{
 async fn head_and_body_of_a_small_answer_leave_in_one_write() {
     let upstream = Server::new().always("/v1/chat/completions", says("Five years."));
     let text = format!(
-        "rag.mode = \"off\"\nallow_overrides = false\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"k\"\nmodels = [\"m\"]\n",
+        "rag.mode = \"off\"\nallow_overrides = false\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-k\"\nmodels = [\"m\"]\n",
         upstream.url()
     );
     let program = Program::serve(&text).await;

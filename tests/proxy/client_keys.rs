@@ -27,7 +27,7 @@ const CLIENTS: &str = r#"
     models = ["c"]
     [upstreams.ours]
     base_url = "${OURS}"
-    api_key = "our-key"
+    api_key = "our-secret-key"
     models = ["b"]
     [models.falling]
     upstream = "theirs"
@@ -105,7 +105,7 @@ async fn the_callers_own_key_goes_to_the_upstream_that_wants_it_and_to_no_other(
     );
     assert_eq!(
         authorizations(&clients.ours),
-        [Some("Bearer our-key".to_owned())]
+        [Some("Bearer our-secret-key".to_owned())]
     );
 }
 

@@ -203,7 +203,7 @@ async fn a_provider_whose_list_of_models_leads_away_is_not_followed() {
     let elsewhere = Server::new();
     let away = Reply::status(302).header("location", format!("{}/v1/models", elsewhere.url()));
     let upstream = Server::new().always("/v1/models", away);
-    let text = "[upstreams.listed]\nbase_url = \"${MODEL}/v1\"\napi_key = \"k\"\n";
+    let text = "[upstreams.listed]\nbase_url = \"${MODEL}/v1\"\napi_key = \"md-secret-k\"\n";
     let gateway = Gateway::of(text, &[("MODEL", &upstream)]).await;
 
     gateway.get("/v1/models").await;

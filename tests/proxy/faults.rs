@@ -47,7 +47,7 @@ pub(crate) async fn broken(reply: Reply, settings: &str) -> Vec<Streamed> {
 async fn nobody_there_is_an_upstream_that_cannot_be_reached() {
     let lighton = FakeLightOn::new();
     let text = format!(
-        "{ONCE}[upstreams.model]\nbase_url = \"http://{}/v1\"\napi_key = \"k\"\n",
+        "{ONCE}[upstreams.model]\nbase_url = \"http://{}/v1\"\napi_key = \"md-secret-k\"\n",
         nobody()
     );
     let gateway = Gateway::of(&text, &[("SEARCH", &lighton)]).await;

@@ -15,10 +15,10 @@ const TWO: &str = r#"
     retry.attempts = 1
     [upstreams.one]
     base_url = "${ONE}/v1"
-    api_key = "one-key"
+    api_key = "one-secret-key"
     [upstreams.two]
     base_url = "${TWO}/api/v2/"
-    api_key = "two-key"
+    api_key = "two-secret-key"
     [models.handbook]
     upstream = "two"
     model = "org/large"
@@ -99,7 +99,7 @@ async fn the_list_holds_the_operators_names_and_then_each_upstreams_own() {
             one.request().header("authorization"),
             two.request().header("authorization")
         ),
-        (Some("Bearer one-key"), Some("Bearer two-key"))
+        (Some("Bearer one-secret-key"), Some("Bearer two-secret-key"))
     );
 
     // The lists are remembered: a second request to either would find no line in its script.

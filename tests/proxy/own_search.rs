@@ -24,7 +24,7 @@ fn keys() -> String {
     let own = |name: &str| {
         key(
             name,
-            &format!("workspace_id = [42]\nsearch_api_key = \"lo-{name}\""),
+            &format!("workspace_id = [42]\nsearch_api_key = \"lo-secret-{name}\""),
         )
     };
     let plain = key("plain", "workspace_id = [42]");
@@ -70,7 +70,10 @@ async fn what_one_key_found_is_not_remembered_for_another() {
             assert_eq!(answer["rag"]["usage"]["cached"], round, "{key}");
         }
     }
-    assert_eq!(asked_with(&lighton), ["lo-acme", "lo-beta", SEARCH_KEY]);
+    assert_eq!(
+        asked_with(&lighton),
+        ["lo-secret-acme", "lo-secret-beta", SEARCH_KEY]
+    );
 }
 
 #[tokio::test]
@@ -96,7 +99,11 @@ async fn the_same_question_at_the_same_moment_is_asked_with_each_key() {
 
     let mut keys = asked_with(&lighton);
     keys.sort();
-    assert_eq!(keys, ["lo-acme", "lo-beta"], "one each, and none shared");
+    assert_eq!(
+        keys,
+        ["lo-secret-acme", "lo-secret-beta"],
+        "one each, and none shared"
+    );
 }
 
 #[tokio::test]
@@ -143,7 +150,7 @@ async fn files_and_workspaces_are_asked_for_with_the_callers_search_key() {
 
     let asked = asked_with(&lighton);
     assert!(asked.len() >= 12, "{asked:?}");
-    assert!(asked.iter().all(|key| key == "lo-beta"), "{asked:?}");
+    assert!(asked.iter().all(|key| key == "lo-secret-beta"), "{asked:?}");
 }
 
 #[tokio::test]
@@ -163,7 +170,7 @@ async fn the_link_of_a_citation_opens_with_the_search_key_that_found_it() {
     let opened = gateway.get(&path).await;
 
     assert_eq!(opened.text(), "%PDF of beta");
-    assert_eq!(asked_with(&lighton), ["lo-beta", "lo-beta"]);
+    assert_eq!(asked_with(&lighton), ["lo-secret-beta", "lo-secret-beta"]);
 }
 
 #[tokio::test]
@@ -172,14 +179,17 @@ async fn the_gateway_needs_no_search_key_where_every_client_has_one() {
     let upstream = Server::new().then(says("x"));
     let text = format!(
         "search.api_key = \"${{NONE:-}}\"\n[upstreams.model]\nbase_url = \"${{MODEL}}/v1\"\nmodels = [\"m\"]\n{}",
-        key("acme", "workspace_id = [42]\nsearch_api_key = \"lo-acme\"")
+        key(
+            "acme",
+            "workspace_id = [42]\nsearch_api_key = \"lo-secret-acme\""
+        )
     );
     let neighbours = [("SEARCH", &*lighton), ("MODEL", &upstream)];
     let gateway = Gateway::of(&text, &neighbours).await;
 
     ask(&gateway, "acme").await;
 
-    assert_eq!(asked_with(&lighton), ["lo-acme"]);
+    assert_eq!(asked_with(&lighton), ["lo-secret-acme"]);
 }
 
 #[tokio::test]
@@ -199,7 +209,7 @@ async fn what_a_model_searches_for_is_asked_with_the_callers_search_key() {
         .json();
 
     assert_eq!(contents(&answer), "\"Ten years.\"");
-    assert_eq!(asked_with(&lighton), ["lo-beta"]);
+    assert_eq!(asked_with(&lighton), ["lo-secret-beta"]);
 }
 
 #[tokio::test]
@@ -219,12 +229,15 @@ async fn each_search_key_has_a_pace_of_its_own() {
     let again = Answer::of(again).await;
 
     again.error(429, "search_error", "search_rate_limited");
-    assert_eq!(asked_with(&lighton), ["lo-acme", "lo-beta", SEARCH_KEY]);
+    assert_eq!(
+        asked_with(&lighton),
+        ["lo-secret-acme", "lo-secret-beta", SEARCH_KEY]
+    );
 }
 
 #[tokio::test]
 async fn a_search_key_that_is_refused_is_told_to_nobody() {
-    let refused = crate::support::lighton::refusal(401, "unauthorized", "lo-beta is no key");
+    let refused = crate::support::lighton::refusal(401, "unauthorized", "lo-secret-beta is no key");
     let lighton = FakeLightOn::new().then(refused);
     let gateway = Gateway::start(&lighton, &Server::new(), &keys()).await;
 

@@ -86,7 +86,7 @@ async fn a_link_that_was_changed_or_has_expired_opens_nothing() {
 async fn opens_nothing(keys: &str) {
     let lighton = FakeLightOn::new().finds([result("x")]);
     let upstream = Server::new().then(says("[1]"));
-    let settings = format!("[links]\nsecret = \"s\"\n{keys}");
+    let settings = format!("[links]\nsecret = \"link-secret\"\n{keys}");
     let gateway = Gateway::start(&lighton, &upstream, &settings).await;
     let answer = Answer::of(gateway.chat(&question(json!({}))).bearer_auth("acme"))
         .await

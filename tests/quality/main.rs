@@ -9,5 +9,8 @@
     reason = "the figures are what this program is for"
 )]
 
+#[path = "../watch/mod.rs"]
+mod watch;
+
 mod indexing;
 mod sandbox;

@@ -8,12 +8,14 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
 };
 
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::watch;
 
 /// A question, the paragraph that answers it, and the spans of text that do.
 #[derive(Deserialize)]
@@ -151,7 +153,7 @@ struct Sandbox {
 
 impl Sandbox {
     fn over(documents: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_groundwire"))
+        let mut child = watch::program()
             .args([
                 "sandbox",
                 "--listen",
@@ -172,7 +174,7 @@ impl Sandbox {
             .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
             .unwrap();
         // What it says later must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
+        std::thread::spawn(move || lines.for_each(|line| watch::look("the log", line.as_bytes())));
         Self { child, gateway }
     }
 }

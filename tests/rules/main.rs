@@ -11,3 +11,4 @@ mod config;
 mod environment;
 mod layers;
 mod properties;
+mod secrets;

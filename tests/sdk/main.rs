@@ -9,6 +9,9 @@
     reason = "a helper of a test fails the test"
 )]
 
+#[path = "../watch/mod.rs"]
+mod watch;
+
 mod packages;
 mod program;
 mod providers;

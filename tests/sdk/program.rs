@@ -3,13 +3,15 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, pipe},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::Duration,
 };
 
 use tempfile::TempDir;
+
+use crate::watch;
 
 /// How long a start may take; the sandbox indexes its handbook in it, unoptimised and beside other tests.
 const START: Duration = Duration::from_secs(60);
@@ -72,7 +74,8 @@ impl Program {
     /// Starts the program in `folder` and waits until it has announced each of `announcements`.
     fn start(folder: TempDir, arguments: &[&str], announcements: &[&str]) -> Self {
         let (output, input) = pipe().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_groundwire"))
+        watch::note_folder(folder.path());
+        let child = watch::program()
             .args(arguments)
             .current_dir(folder.path())
             .env_clear()
@@ -113,6 +116,9 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if let Some((_, authority)) = self.gateway.split_once("://") {
+            watch::numbers(authority);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -131,6 +137,7 @@ fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
+            watch::look("the program", line.as_bytes());
             // Nobody listens once the program has started; what it logs later is read and forgotten.
             let _ = sender.send(line);
         }

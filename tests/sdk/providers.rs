@@ -113,7 +113,7 @@ impl Providers {
 
     /// A configuration with the four presets pointed here, and search at `services`.
     pub(crate) fn configuration(&self, services: &str) -> String {
-        let mut text = format!("[search]\nbase_url = \"{services}\"\napi_key = \"any\"\n");
+        let mut text = format!("[search]\nbase_url = \"{services}\"\napi_key = \"any-secret\"\n");
         for (name, provider) in &self.running {
             text += &format!(
                 "[upstreams.{name}]\nbase_url = \"{}\"\napi_key = \"{}\"\n",

@@ -6,12 +6,13 @@ use arc_swap::ArcSwap;
 use groundwire::{
     app::App,
     config::{Config, Environment},
-    http::router,
 };
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::watch;
 
 /// A running gateway; it ends with the test.
 pub(crate) struct Gateway {
@@ -40,7 +41,7 @@ impl Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move {
-            axum::serve(listener, router(parts)).await.unwrap();
+            axum::serve(listener, watch::router(parts)).await.unwrap();
         });
         Self {
             url,

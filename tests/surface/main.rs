@@ -9,6 +9,9 @@
     reason = "test code: a failure here is the test's failure"
 )]
 
+#[path = "../watch/mod.rs"]
+mod watch;
+
 #[path = "../proxy/support"]
 mod support {
     #![allow(

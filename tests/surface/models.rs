@@ -55,7 +55,7 @@ async fn the_lists_of_all_upstreams_become_one() {
         headers = {{ "X-Team" = "search" }}
         [upstreams.paradigm]
         base_url = "{}/api/v2"
-        api_key = "p"
+        api_key = "paradigm-secret"
         [upstreams.broken]
         base_url = "{}/v1"
         [models.handbook]

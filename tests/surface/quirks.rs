@@ -9,7 +9,7 @@ use crate::{
 
 async fn gateway(upstream: &Server, name: &str, more: &str) -> Gateway {
     Gateway::start(&format!(
-        "allow_overrides = false\n[rag]\nmode = \"off\"\n[upstreams.{name}]\nbase_url = \"{}/v1\"\napi_key = \"k\"\n{more}",
+        "allow_overrides = false\n[rag]\nmode = \"off\"\n[upstreams.{name}]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-k\"\n{more}",
         upstream.url()
     ))
     .await

@@ -12,7 +12,6 @@ use axum::serve::ListenerExt;
 use groundwire::{
     app::App,
     config::{Config, Environment},
-    http,
 };
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -25,6 +24,7 @@ use crate::{
         lighton::{FakeLightOn, found, result},
         server::Server,
     },
+    watch,
 };
 
 /// The question of every test that does not care.
@@ -60,19 +60,19 @@ impl Edge {
     /// A gateway with `settings` in its file.
     pub(crate) async fn with(lighton: &FakeLightOn, model: &Server, settings: &str) -> Self {
         let text = format!(
-            "{settings}\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-key\"\nmodels = [\"m\"]\n",
+            "{settings}\n[upstreams.model]\nbase_url = \"{}/v1\"\napi_key = \"md-secret-key\"\nmodels = [\"m\"]\n",
             model.url()
         );
         let variables = [
             ("GROUNDWIRE_SEARCH__BASE_URL".to_owned(), lighton.url()),
-            ("LIGHTON_API_KEY".to_owned(), "lo-key".to_owned()),
+            ("LIGHTON_API_KEY".to_owned(), "lo-secret-key".to_owned()),
             ("GROUNDWIRE_RAG__MODE".to_owned(), "tool".to_owned()),
             ("GROUNDWIRE_SEARCH__CACHE_TTL".to_owned(), "0s".to_owned()),
         ];
         let env: Environment = variables.into_iter().collect();
         let config = Config::parse(&text, &env).unwrap_or_else(|problems| panic!("{problems}"));
         let app = Arc::new(App::build(config).unwrap());
-        let router = http::router(Arc::new(ArcSwap::new(app)));
+        let router = watch::router(Arc::new(ArcSwap::new(app)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let listener = listener.tap_io(|socket| {

@@ -8,6 +8,9 @@
     reason = "test code: a failure here is the test's failure, and what was printed last names the row"
 )]
 
+#[path = "../watch/mod.rs"]
+mod watch;
+
 #[path = "../proxy/support"]
 mod support {
     #![allow(

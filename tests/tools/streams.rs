@@ -240,7 +240,7 @@ async fn the_next_turn_stays_with_the_model_that_answered() {
             .then(searches(way, "one"))
             .then(crate::turns::says(way, "Five years [1]."));
         let settings = format!(
-            "[retry]\nattempts = 1\n[models.best]\nupstream = \"model\"\nmodel = \"m\"\nfallback = [\"other/second\"]\n[upstreams.other]\nbase_url = \"{}/v1\"\napi_key = \"ot-key\"\nmodels = [\"second\"]\n",
+            "[retry]\nattempts = 1\n[models.best]\nupstream = \"model\"\nmodel = \"m\"\nfallback = [\"other/second\"]\n[upstreams.other]\nbase_url = \"{}/v1\"\napi_key = \"ot-secret-key\"\nmodels = [\"second\"]\n",
             other.url()
         );
         let edge = Edge::with(&lighton, &model, &settings).await;

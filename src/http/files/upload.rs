@@ -13,14 +13,6 @@ use std::{
     },
 };
 
-use axum::{Extension, extract::Request, response::Response};
-use bytes::Bytes;
-use futures_util::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
-use serde_json::Value;
-
 use super::{SEARCHED, changed, failed, shown, stores_in_paradigm, writable};
 use crate::{
     access::{Principal, Scope},
@@ -38,9 +30,18 @@ use crate::{
         documents::{FileStatus, Upload},
     },
 };
+use axum::{Extension, extract::Request, response::Response};
+use bytes::Bytes;
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 
 /// How much of a file is read to see what follows it, in bytes.
 const READ_AHEAD: usize = 1 << 20;
+
+/// The longest file name, in bytes: file systems end at 255.
+const NAME_BYTES: usize = 1000;
 
 /// OpenAI's purposes for files that nobody searches: they do not belong among a company's documents.
 const ELSEWHERE: [&str; 3] = ["batch", "fine-tune", "evals"];
@@ -76,6 +77,9 @@ pub(in crate::http) async fn create(
     };
     if filename.trim().is_empty() {
         return Err(missing("file", "give the form field `file` a file name"));
+    }
+    if filename.len() > NAME_BYTES {
+        return Err(bad("file", "a file whose name is not as long"));
     }
 
     let mut ahead = Ahead::default();
@@ -134,9 +138,8 @@ impl Fields {
                 self.say(id.ok_or_else(|| bad("workspace_id", "the number of a workspace"))?)
             }
             "rag" => {
-                let rag: Value = serde_json::from_str(value)
+                let json = Json::parse(Bytes::copy_from_slice(value.as_bytes()))
                     .map_err(|_| bad("rag", "a JSON object with `workspace_id`"))?;
-                let json = Json::of(&rag);
                 let options = RagOptions::read(Some(&json), &http::HeaderMap::new())?;
                 match options.workspace_id {
                     Some(ids) => self.say(one(&ids)?),

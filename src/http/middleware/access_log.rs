@@ -19,7 +19,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, field, info, info_span};
 
-use super::traced;
+use super::{head, traced};
 use crate::{
     access::{Place, Standing},
     app::App,
@@ -148,6 +148,8 @@ pub(in crate::http) async fn observe(
     let mut response = if place.is_none() && !is_probe {
         app.metrics.shed();
         crowded().into_response()
+    } else if let Err(refused) = head::check(&request) {
+        refused.into_response()
     } else {
         let answering = next.run(request).instrument(span);
         // A stream ends itself, with an event that says why; what has no head yet is ended here, down to its upstream.
@@ -224,8 +226,9 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
                 .iter()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
     };
-    headers
-        .get(REQUEST_ID)
+    let mut told = headers.get_all(REQUEST_ID).iter();
+    told.next()
+        .filter(|_| told.next().is_none())
         .filter(sane)
         .cloned()
         .unwrap_or_else(|| {

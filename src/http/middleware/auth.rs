@@ -7,7 +7,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use jiff::Timestamp;
 
 use super::access_log::Notes;
@@ -16,6 +16,8 @@ use crate::{
     app::App,
     http::{Parts, error::ApiError},
 };
+
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
 
 /// Lets a request with a good key pass, with the parts it will be answered by.
 pub(in crate::http) async fn authenticate(
@@ -45,6 +47,14 @@ pub(in crate::http) fn principal(
     if let Some(anyone) = app.keys.anyone() {
         return Ok(Arc::clone(anyone));
     }
+    for name in [&header::AUTHORIZATION, &API_KEY] {
+        if headers.get_all(name).iter().nth(1).is_some() {
+            // Whoever stands before us may have looked at the other.
+            return Err(ApiError::unauthorized(
+                "a header with a key stands twice; send one",
+            ));
+        }
+    }
     let Some(presented) = presented(headers) else {
         return Err(ApiError::unauthorized(
             "send your key in the header `Authorization: Bearer <key>`",
@@ -61,7 +71,7 @@ pub(in crate::http) fn principal(
 }
 
 fn presented(headers: &HeaderMap) -> Option<&str> {
-    if let Some(key) = headers.get("api-key") {
+    if let Some(key) = headers.get(&API_KEY) {
         return key.to_str().ok().map(str::trim);
     }
     bearer(headers)

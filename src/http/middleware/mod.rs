@@ -3,5 +3,6 @@
 pub(super) mod access_log;
 pub(super) mod auth;
 pub(super) mod cors;
+mod head;
 pub(super) mod rate_limit;
 mod traced;

@@ -103,7 +103,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(pipeline: Arc<Pipeline>, mut job: Job) -> Self {
         let style = job.cited();
-        let start = Trail::new(&job.tenant, &job.scope);
+        let start = Trail::new(&job.tenant, &job.reach.realm, &job.scope);
         let messages = std::mem::take(job.request.messages_mut());
         let mut trail = start.clone();
         messages.iter().for_each(|message| trail.pass(message));

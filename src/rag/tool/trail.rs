@@ -10,6 +10,7 @@ use super::calls::{self, Call};
 use crate::{
     access::Scope,
     openai::{Json, Message, Object},
+    rag::reach::Realm,
 };
 
 /// Reads a conversation from its beginning.
@@ -20,10 +21,12 @@ pub(super) struct Trail(Sha256);
 pub(super) type Key = [u8; 32];
 
 impl Trail {
-    /// The beginning of a conversation of `tenant` within `scope`: two tenants with the same words and ids never meet.
-    pub(super) fn new(tenant: &str, scope: &Scope) -> Self {
+    /// The beginning of a conversation of `tenant` within `scope` of `realm`: two tenants with the same words and ids never meet, nor does one
+    /// whose key for search was changed meet what the old one found.
+    pub(super) fn new(tenant: &str, realm: &Realm, scope: &Scope) -> Self {
         let mut trail = Self(Sha256::new());
         trail.take(tenant);
+        trail.0.update(realm);
         match scope {
             Scope::Every => trail.take("every"),
             Scope::Only(ids) => {
@@ -117,7 +120,11 @@ mod tests {
     use super::*;
 
     fn key(tenant: &str, scope: &Scope, messages: &[Value]) -> Key {
-        let mut trail = Trail::new(tenant, scope);
+        key_in(0, tenant, scope, messages)
+    }
+
+    fn key_in(realm: u8, tenant: &str, scope: &Scope, messages: &[Value]) -> Key {
+        let mut trail = Trail::new(tenant, &[realm; 32], scope);
         for message in messages {
             trail.pass(&Message::read(Json::of(message)).unwrap());
         }
@@ -158,6 +165,7 @@ mod tests {
         let keys = [
             key("a", &Scope::Every, &[]),
             key("b", &Scope::Every, &[]),
+            key_in(1, "a", &Scope::Every, &[]),
             key(
                 "a",
                 &Scope::Only([crate::config::WorkspaceId(1)].into()),

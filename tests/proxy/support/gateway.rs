@@ -14,7 +14,6 @@ use axum::serve::ListenerExt;
 use groundwire::{
     app::App,
     config::{Config, Environment},
-    http,
     telemetry::otlp::Exporter,
 };
 use reqwest::{Client, Method, RequestBuilder};
@@ -25,6 +24,7 @@ use super::{
     answer::{Answer, Live, Streamed},
     server::{Server, nobody},
 };
+use crate::watch;
 
 /// The gateway's key for search: it must never be seen by anybody else.
 pub(crate) const SEARCH_KEY: &str = "lo-secret-7f1c";
@@ -74,7 +74,7 @@ impl Gateway {
         let app = Arc::new(App::build(config).unwrap());
         let parts = Arc::new(ArcSwap::new(Arc::clone(&app)));
         let exporter = Some(App::export(&parts));
-        let router = http::router(parts);
+        let router = watch::router(parts);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let listener = listener.tap_io(|socket| {
