@@ -7,6 +7,9 @@
     reason = "test code: a failure here is the test's failure"
 )]
 
+#[path = "../watch/mod.rs"]
+mod watch;
+
 #[path = "../proxy/support"]
 mod support {
     #![allow(
