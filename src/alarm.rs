@@ -1,7 +1,7 @@
-//! A timer for what is looked at far more often than it is due: deadlines between the events of a stream, heartbeats.
+//! What is looked at far more often than it happens: deadlines between the events of a stream, heartbeats, the end of the process.
 //!
-//! tokio's own timer takes some sixty nanoseconds for each look, and a lock for each change of its time. A stream looks with every event
-//! and moves its deadlines as often. So the time is kept here, and tokio's timer is touched only when it fires, or fires too late.
+//! tokio's own timer takes some sixty nanoseconds for each look and a lock for each change of its time, a cancellation as much. A stream looks
+//! with every event and moves its deadlines as often. So both are asked once who is to be woken, and after that only whether they happened.
 
 use std::{
     pin::Pin,
@@ -9,14 +9,14 @@ use std::{
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// A timer that can be moved for next to nothing.
 #[derive(Debug)]
 pub struct Alarm {
     due: Instant,
     sleep: Pin<Box<Sleep>>,
-    /// Whom the timer wakes.
-    waker: Option<Waker>,
+    waker: Registered,
 }
 
 impl Alarm {
@@ -25,7 +25,7 @@ impl Alarm {
         Self {
             due,
             sleep: Box::pin(sleep_until(due)),
-            waker: None,
+            waker: Registered::default(),
         }
     }
 
@@ -34,28 +34,70 @@ impl Alarm {
         self.due = due;
     }
 
-    /// Whether it is due at `now`, which must be the present time; if not, the task is woken when it is.
-    pub fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if now >= self.due {
-            return Poll::Ready(());
-        }
+    /// Whether it is due; if not, the task is woken when it is.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Too early it only fires in vain; too late it has to be told.
         if self.sleep.deadline() > self.due {
             self.sleep.as_mut().reset(self.due);
-            self.waker = None;
+            self.waker = Registered::default();
         }
-        let is_set = self.waker.as_ref();
-        if is_set.is_some_and(|waker| waker.will_wake(cx.waker())) && now < self.sleep.deadline() {
+        if self.waker.is(cx) && !self.sleep.is_elapsed() {
             return Poll::Pending;
         }
         while self.sleep.as_mut().poll(cx).is_ready() {
-            // It fired at a time that was moved since.
-            self.sleep.as_mut().reset(self.due);
             if Instant::now() >= self.due {
                 return Poll::Ready(());
             }
+            self.sleep.as_mut().reset(self.due);
         }
-        self.waker = Some(cx.waker().clone());
+        self.waker.set(cx);
         Poll::Pending
+    }
+}
+
+/// The end of something, looked at with everything that comes before it.
+#[derive(Debug)]
+pub struct Halt {
+    token: CancellationToken,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    waker: Registered,
+}
+
+impl Halt {
+    /// Waits for `token` to be cancelled.
+    pub fn new(token: CancellationToken) -> Self {
+        Self {
+            cancelled: Box::pin(token.clone().cancelled_owned()),
+            token,
+            waker: Registered::default(),
+        }
+    }
+
+    /// Whether it has come; if not, the task is woken when it does.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.token.is_cancelled() {
+            return Poll::Ready(());
+        }
+        if self.waker.is(cx) {
+            return Poll::Pending;
+        }
+        self.waker.set(cx);
+        self.cancelled.as_mut().poll(cx)
+    }
+}
+
+/// Whom something wakes already.
+#[derive(Debug, Default)]
+struct Registered(Option<Waker>);
+
+impl Registered {
+    fn is(&self, cx: &Context<'_>) -> bool {
+        let waker = self.0.as_ref();
+        waker.is_some_and(|waker| waker.will_wake(cx.waker()))
+    }
+
+    fn set(&mut self, cx: &Context<'_>) {
+        self.0 = Some(cx.waker().clone());
     }
 }
 
@@ -68,7 +110,7 @@ mod tests {
     const MOMENT: Duration = Duration::from_millis(20);
 
     async fn due(alarm: &mut Alarm) -> Instant {
-        poll_fn(|cx| alarm.poll(Instant::now(), cx)).await;
+        poll_fn(|cx| alarm.poll(cx)).await;
         Instant::now()
     }
 
@@ -88,7 +130,7 @@ mod tests {
         poll_fn(|cx| {
             looks += 1;
             alarm.set(end);
-            alarm.poll(Instant::now(), cx)
+            alarm.poll(cx)
         })
         .await;
         assert!(Instant::now() >= end);
@@ -99,7 +141,7 @@ mod tests {
     async fn moved_to_earlier_it_is_due_earlier() {
         let begun = Instant::now();
         let mut alarm = Alarm::new(begun + Duration::from_secs(3600));
-        let looked = poll_fn(|cx| Poll::Ready(alarm.poll(Instant::now(), cx))).await;
+        let looked = poll_fn(|cx| Poll::Ready(alarm.poll(cx))).await;
         assert!(looked.is_pending());
 
         alarm.set(begun + MOMENT);
@@ -111,8 +153,24 @@ mod tests {
         let end = Instant::now() + MOMENT;
         let mut alarm = Alarm::new(end);
         let mut nobody = Context::from_waker(Waker::noop());
-        assert!(alarm.poll(Instant::now(), &mut nobody).is_pending());
+        assert!(alarm.poll(&mut nobody).is_pending());
 
         assert!(due(&mut alarm).await >= end);
+    }
+
+    #[tokio::test]
+    async fn a_halt_wakes_whoever_looked_last() {
+        let token = CancellationToken::new();
+        let mut halt = Halt::new(token.clone());
+        let mut nobody = Context::from_waker(Waker::noop());
+        assert!(halt.poll(&mut nobody).is_pending());
+        let halting = poll_fn(|cx| halt.poll(cx));
+
+        tokio::join!(halting, async {
+            tokio::task::yield_now().await;
+            token.cancel();
+        });
+
+        assert!(halt.poll(&mut nobody).is_ready());
     }
 }

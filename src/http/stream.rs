@@ -7,7 +7,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -15,12 +15,12 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use http_body::{Body, Frame};
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use super::error::{self, ApiError, Told};
 use crate::{
-    alarm::Alarm,
+    alarm::{Alarm, Halt},
     config::{self, HeartbeatKind},
     openai::{Identity, chunk::Family},
     rag::{self, Answer, Pieces, Progress, tally::Tally},
@@ -47,7 +47,7 @@ pub(super) struct StreamBody {
     model: String,
     progress: Arc<Progress>,
     heartbeat: Option<Heartbeat>,
-    stop: Stop,
+    stop: Halt,
     ending: Arc<std::sync::OnceLock<Ending>>,
     span: Span,
     pulse: Pulse,
@@ -125,7 +125,7 @@ impl StreamBody {
             model: frame.model,
             progress: frame.progress,
             heartbeat,
-            stop: Stop::new(frame.stop),
+            stop: Halt::new(frame.stop),
             ending: frame.ending,
             span: Span::current(),
             pulse: Pulse::default(),
@@ -243,9 +243,8 @@ impl StreamBody {
         let Some(heartbeat) = &mut self.heartbeat else {
             return Poll::Pending;
         };
-        let now = Instant::now();
-        ready!(heartbeat.alarm.poll(now, cx));
-        heartbeat.alarm.set(now + heartbeat.every);
+        ready!(heartbeat.alarm.poll(cx));
+        heartbeat.alarm.set(Instant::now() + heartbeat.every);
         Poll::Ready(match heartbeat.kind {
             HeartbeatKind::Comment => sse::encode::comment("heartbeat"),
             HeartbeatKind::Delta => {
@@ -286,34 +285,5 @@ impl Body for StreamBody {
         }
         this.poll_heartbeat(cx)
             .map(|bytes| Some(Ok(Frame::data(bytes))))
-    }
-}
-
-/// The end of the process, looked at with every event.
-struct Stop {
-    token: CancellationToken,
-    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Whom it wakes.
-    waker: Option<Waker>,
-}
-
-impl Stop {
-    fn new(token: CancellationToken) -> Self {
-        Self {
-            cancelled: Box::pin(token.clone().cancelled_owned()),
-            token,
-            waker: None,
-        }
-    }
-
-    /// Whether the process ends; if not, the task is woken when it does.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let waits = self.waker.as_ref();
-        if waits.is_some_and(|waker| waker.will_wake(cx.waker())) && !self.token.is_cancelled() {
-            return Poll::Pending;
-        }
-        let polled = self.cancelled.as_mut().poll(cx);
-        self.waker = Some(cx.waker().clone());
-        polled
     }
 }

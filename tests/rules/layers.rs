@@ -68,6 +68,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
         "cli",
         &[
             "config",
+            "alarm",
             "telemetry",
             "access",
             "retrieval",
