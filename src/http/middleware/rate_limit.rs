@@ -132,6 +132,7 @@ pub(super) fn tell(response: &mut Response, limits: &KeyLimits, notes: &Notes) {
     for name in theirs {
         headers.remove(name);
     }
+    headers.reserve(REQUESTS.len() + TOKENS.len());
     for (names, standing) in [(REQUESTS, requests), (TOKENS, tokens)] {
         if let Some(standing) = standing {
             put(headers, names, &standing);
