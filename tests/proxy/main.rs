@@ -42,6 +42,7 @@ mod streams;
 mod citations;
 mod client_keys;
 mod file_scopes;
+mod injection;
 mod key_life;
 mod own_search;
 mod packing;
