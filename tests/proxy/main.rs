@@ -49,6 +49,7 @@ mod packing;
 mod refusals;
 mod retries;
 mod sources;
+mod tenants;
 mod unstreamed;
 
 use serde_json::{Value, json};
