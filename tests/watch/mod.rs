@@ -111,6 +111,14 @@ pub(crate) fn note_config(config: &Config) {
             note(key.expose());
         }
     }
+    for (_, value) in config.telemetry.iter().flat_map(|told| &told.headers) {
+        note(
+            value
+                .to_str()
+                .unwrap_or_default()
+                .trim_start_matches("Bearer "),
+        );
+    }
     let own = config
         .keys
         .iter()
@@ -153,7 +161,22 @@ pub(crate) fn look(what: &str, told: &[u8]) {
     let text = String::from_utf8_lossy(told);
     let message = format!("A SECRET GOT OUT: {what} tells {secret:?}:\n{text}\n");
     let _ = io::stderr().write_all(message.as_bytes());
+    end_children();
     std::process::abort();
+}
+
+/// Ends the programs that this process started: nobody else would.
+fn end_children() {
+    let tasks = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
+    for task in tasks {
+        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        for child in children.split_whitespace() {
+            let _ = Command::new("kill").args(["-s", "KILL", child]).status();
+        }
+    }
 }
 
 /// The secret that stands in `told`.
