@@ -69,7 +69,7 @@ pub(crate) fn program() -> Command {
 )]
 pub(crate) fn note_folder(folder: &Path) {
     let secret = Regex::new(
-        r#"\b(?:api_key|search_api_key|secret|redis_url)\s*=\s*(?:"([^"\n]*)"|'([^'\n]*)')"#,
+        r#"(?i)\b(?:[\w-]*api[_-]key|x-[\w-]*key|[\w-]*(?:authorization|token|secret)|redis_url)["']?\s*=\s*(?:"([^"\n]*)"|'([^'\n]*)')"#,
     );
     let secret = secret.unwrap_or_else(|error| panic!("{error}"));
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -112,12 +112,15 @@ pub(crate) fn note_config(config: &Config) {
         }
     }
     let told = config.telemetry.iter().flat_map(|told| &told.headers);
-    for (name, value) in told {
+    let sent = config
+        .upstreams
+        .iter()
+        .flat_map(|upstream| &upstream.headers);
+    for (name, value) in told.chain(sent) {
         // Of headers, those that are there to open something.
         let opens = ["authorization", "key", "token", "secret"];
         if opens.iter().any(|word| name.as_str().contains(word)) {
-            let value = value.to_str().unwrap_or_default();
-            note(value.trim_start_matches("Bearer "));
+            note(value.to_str().unwrap_or_default());
         }
     }
     let own = config
@@ -137,6 +140,7 @@ pub(crate) fn note_config(config: &Config) {
 
 /// Notes a secret as it stands in a configuration.
 fn note(written: &str) {
+    let written = written.trim_start_matches("Bearer ");
     // The address of a server is none, but for its password.
     let secret = match written.split_once("://") {
         Some((_, rest)) => rest
