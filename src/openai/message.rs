@@ -241,6 +241,10 @@ fn check_parts(content: &str) -> Result<(), Flaw> {
 }
 
 fn part_text(part: &Json) -> Option<String> {
+    // As above: a list is no part.
+    if !part.bytes().starts_with(b"{") {
+        return None;
+    }
     let view: Part<'_> = part.read().ok()?;
     match view.kind.as_deref() {
         Some("text" | "input_text") | None => view.text.map(Cow::into_owned),
@@ -320,7 +324,7 @@ mod tests {
     #[test]
     fn a_list_of_parts_reads_as_its_texts() {
         let parts = message(
-            r#"{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url"},{"type":"text","text":"b"}]}"#,
+            r#"{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url"},["text","no part"],{"type":"text","text":"b"}]}"#,
         );
         assert_eq!(parts.text(), "a\nb");
     }
