@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension,
     body::Body,
     extract::Request,
     response::{IntoResponse, Response},
@@ -15,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     error::{self, ApiError, Told},
     extract::{json_body, own_address},
-    middleware::{access_log::Notes, rate_limit},
+    middleware::{notes::Notes, rate_limit, visit::Visit},
     stream::{Frameless, StreamBody},
     stream_headers,
 };
@@ -35,9 +34,11 @@ use crate::{
 
 /// Answers a chat request.
 pub(super) async fn create(
-    Extension(app): Extension<Arc<App>>,
-    Extension(principal): Extension<Arc<Principal>>,
-    Extension(notes): Extension<Arc<Notes>>,
+    Visit {
+        app,
+        principal,
+        notes,
+    }: Visit,
     request: Request,
 ) -> Result<Response, ApiError> {
     let arrived = Instant::now();
