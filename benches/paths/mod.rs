@@ -3,6 +3,8 @@
 //! Three look at these: `benches/paths.rs` takes their time, `examples/hot_paths.rs` lets valgrind count their instructions
 //! (`.ci/instructions`), and `tests/allocations` counts what they allocate.
 
+mod telemetry;
+
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -34,7 +36,7 @@ pub(crate) struct HotPath {
 pub(crate) type Operation = Box<dyn FnMut() -> usize>;
 
 /// All of them. The streams have a hundred events each, in reads of one event, but for the burst, which comes in one read.
-pub(crate) const ALL: [HotPath; 10] = [
+pub(crate) const ALL: [HotPath; 14] = [
     path("request_off", request_off),
     path("request_inject", request_inject),
     path("pack_passages", pack_passages),
@@ -49,6 +51,10 @@ pub(crate) const ALL: [HotPath; 10] = [
         streamed(Upstream::Paced, || Some(grounding(Some(links()))))
     }),
     path("stream_off_burst", || streamed(Upstream::Burst, || None)),
+    path("telemetry_span", telemetry::span),
+    path("telemetry_line", telemetry::line),
+    path("telemetry_record", telemetry::record),
+    path("telemetry", telemetry::observed),
 ];
 
 const fn path(name: &'static str, prepare: fn() -> Operation) -> HotPath {
