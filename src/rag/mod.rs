@@ -36,7 +36,7 @@ use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-pub use self::job::{Job, Progress};
+pub use self::job::{Job, Progress, mode};
 use self::{
     ground::Grounded,
     passages::Style,
@@ -125,7 +125,7 @@ impl Pipeline {
     /// Answers a request.
     pub async fn answer(self: Arc<Self>, mut job: Job) -> Result<Answer, Error> {
         job.request.remove_own_annotations();
-        let mode = job.mode();
+        let mode = job.mode;
         if mode != Mode::Off {
             job.check_files().await?;
         }
