@@ -8,6 +8,7 @@ pub mod chunk;
 pub mod completions;
 pub mod embeddings;
 pub mod error;
+pub mod escape;
 pub mod files;
 pub mod json;
 pub mod message;
