@@ -15,6 +15,7 @@ pub mod message;
 mod request;
 mod sound;
 pub mod vector_stores;
+mod walk;
 
 use serde::Serialize;
 

@@ -32,9 +32,7 @@ pub fn reservation(prompt: u64, answer: Option<u64>, limit: u32) -> u64 {
 /// What the prompt of `job` takes, passages left out: they are not found yet.
 pub fn prompt(job: &Job) -> u64 {
     let Endpoint::Completions(request) = &job.endpoint else {
-        let messages = job.request.messages.iter();
-        let texts: Vec<String> = messages.map(|message| message.text()).collect();
-        return beside(job).saturating_add(sampled(&texts));
+        return beside(job).saturating_add(conversation(&job.request.messages));
     };
     match &request.prompt {
         Prompt::Text(text) => sampled(std::slice::from_ref(text)),
@@ -82,6 +80,19 @@ pub fn input(request: &EmbeddingRequest) -> u64 {
         }
     }
     tokens.saturating_add(sampled(&texts))
+}
+
+/// About what the texts of `messages` take, looked at as they are written.
+fn conversation(messages: &[Message]) -> u64 {
+    let mut length = 0;
+    for message in messages {
+        message.each_written(|text| length += text.len());
+    }
+    let mut sample = Sample::of(length);
+    for message in messages {
+        message.each_written(|text| sample.add_json(text));
+    }
+    sample.total().into()
 }
 
 /// About what these texts take.

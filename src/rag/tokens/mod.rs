@@ -37,7 +37,9 @@ pub fn estimate(text: &str) -> u32 {
     counter.total()
 }
 
-/// Whether `text` is at most `budget` tokens, by bytes where that decides it.
-pub fn fits(text: &str, budget: u32) -> bool {
-    u32::try_from(text.len()).is_ok_and(|bytes| bytes <= budget) || estimate(text) <= budget
+/// An estimate of the tokens of `text` where it is at most `budget` tokens, by bytes where that decides it.
+pub fn within(text: &str, budget: u32) -> Option<u32> {
+    let fits = u32::try_from(text.len()).is_ok_and(|bytes| bytes <= budget);
+    let tokens = estimate(text);
+    (fits || tokens <= budget).then_some(tokens)
 }

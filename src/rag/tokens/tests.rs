@@ -6,9 +6,9 @@ use super::*;
 
 #[test]
 fn what_fits_by_bytes_fits() {
-    assert!(fits("日本語", 9));
-    assert!(fits(&"word ".repeat(100), 500));
-    assert!(!fits(&"word ".repeat(1000), 500));
+    assert!(within("日本語", 9).is_some());
+    assert!(within(&"word ".repeat(100), 500).is_some());
+    assert_eq!(within(&"word ".repeat(1000), 500), None);
 }
 
 #[test]
