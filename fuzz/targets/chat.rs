@@ -36,6 +36,7 @@ pub(crate) fn check(bytes: &[u8]) {
     };
     assert_eq!(request.body(&request.model), body, "it was not to change");
     changes_the_model_alone(&request, &body);
+    reads_what_others_read(&request, &body);
     let rag = request.clone().remove("rag");
     if let Ok(options) = RagOptions::read(rag.as_ref(), &headers) {
         options_keep_their_bounds(&options);
@@ -95,6 +96,39 @@ fn changes_the_model_alone(request: &ChatRequest, body: &[u8]) {
         Some(expected),
         "`rag` is taken out, and nothing else"
     );
+}
+
+/// Search asks what the model reads: a reader who takes the last of two fields finds the same roles and texts.
+fn reads_what_others_read(request: &ChatRequest, body: &[u8]) {
+    let Some(body) = value(body) else {
+        return;
+    };
+    let text_of = |message: &Value| match &message["content"] {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => {
+            let is_text = |part: &&Value| {
+                let kind = part.get("type").unwrap_or(&Value::Null);
+                part.is_object() && (kind.is_null() || kind == "text" || kind == "input_text")
+            };
+            let texts = parts
+                .iter()
+                .filter(is_text)
+                .filter_map(|part| part["text"].as_str());
+            texts.collect::<Vec<_>>().join("\n")
+        }
+        _ => String::new(),
+    };
+    let read = request
+        .messages
+        .iter()
+        .map(|message| (message.role.clone(), message.text()));
+    let messages = body.get("messages").and_then(Value::as_array);
+    let messages = messages.map(Vec::as_slice).unwrap_or_default();
+    let others = messages.iter().map(|message| {
+        let role = message["role"].as_str().unwrap_or_default().to_owned();
+        (role, text_of(message))
+    });
+    assert!(read.eq(others), "two readers of {body}");
 }
 
 fn options_keep_their_bounds(options: &RagOptions) {

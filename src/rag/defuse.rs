@@ -13,18 +13,20 @@ use std::{borrow::Cow, sync::LazyLock};
 use regex::Regex;
 
 /// Control tokens of the chat templates in the field: the `<|...|>` family (ChatML, Llama 3, Phi, Kimi, harmony), DeepSeek's full-width one,
-/// Llama 2 and Mistral's brackets, Gemma's turns, sentence marks, and the tool-call marks of Qwen and Hermes.
+/// Llama 2 and Mistral's brackets, EXAONE's, GLM's and Nemotron's own, Gemma's turns, sentence marks, and the tool-call marks of Qwen, Hermes
+/// and MiniMax.
 #[expect(
     clippy::expect_used,
     reason = "the pattern is a constant, and a test uses it"
 )]
 static CONTROL_TOKEN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(concat!(
-        r"(?i)<\|[a-z0-9_.:/ -]{1,64}\|>",
+        r"(?i)<\|[a-z0-9_.:/-](?:[a-z0-9_.:/ -]{0,62}[a-z0-9_.:/-])?\|>",
         r"|<｜[^<>｜\n]{1,64}｜>",
-        r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|ARGS|CALL_ID|THINK|IMG|BOS|EOS)\]",
+        r"|\[\|[a-z_]{1,32}\|\]|<extra_id_\d{1,3}>",
+        r"|\[/?(?:gMASK|INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|ARGS|CALL_ID|THINK|IMG|BOS|EOS)\]",
         r"|<</?SYS>>",
-        r"|</?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|think|tool_call|tool_response|tools|function_calls|begin_of_text|end_of_text)>",
+        r"|</?(?:s|bos|eos|sop|eop|pad|unk|minimax:tool_call|start_of_turn|end_of_turn|think|tool_call|tool_response|tools|function_calls|begin_of_text|end_of_text)>",
     ))
     .expect("the pattern is a constant")
 });
@@ -42,10 +44,12 @@ static PASSAGE_HEAD: LazyLock<Regex> = LazyLock::new(|| {
     .expect("the pattern is a constant")
 });
 
-/// Makes `text` safe to stand in a prompt, by the rule above. The second value says whether rule 2 or 3 had to act.
+/// Makes `text` safe to stand in a prompt, by the rule above. The second value says whether rule 2 or 3 had to act, or rule 1 on what no honest
+/// document holds: tag characters that belong to no flag, and escapes of terminals. (Other invisible ones come of reading PDFs.)
 pub fn defuse(text: &str) -> (Cow<'_, str>, bool) {
-    let mut text = without_invisible(text);
-    let mut suspicious = false;
+    let visible = without_invisible(text);
+    let mut suspicious = matches!(visible, Cow::Owned(_)) && hides(text);
+    let mut text = visible;
     if memchr::memchr2(b'<', b'[', text.as_bytes()).is_some() {
         if let Cow::Owned(changed) = CONTROL_TOKEN
             .replace_all(&text, |found: &regex::Captures<'_>| {
@@ -88,6 +92,18 @@ fn spaced(token: &str) -> String {
     let mut characters = token.chars();
     let first: String = characters.next().into_iter().collect();
     format!("{first} {}", characters.as_str())
+}
+
+fn hides(text: &str) -> bool {
+    let mut before = ' ';
+    text.chars().any(|character| match character {
+        '\u{1B}' | '\u{9B}' => true,
+        '\u{E0000}'..='\u{E007F}' => before != '\u{1F3F4}',
+        other => {
+            before = other;
+            false
+        }
+    })
 }
 
 fn without_invisible(text: &str) -> Cow<'_, str> {
@@ -158,7 +174,7 @@ mod tests {
     #[test]
     fn ordinary_text_is_verbatim() {
         for text in [
-            "if a < b && c > d { x |> f <| y }",
+            "if a < b && c > d { x |> f <| y }; a <| b |> c",
             "See [1] and [2, 3], or [the handbook](https://example.com).",
             "données à conserver\tcinq ans\n日本語 русский العربية 👩‍👩‍👧",
             "<p>html</p> <strong>b</strong> [INSTALL] [Instance]",

@@ -149,7 +149,7 @@ impl Pipeline {
         job.progress.tally.given(&grounded.report.selection);
         for chunk in &grounded.report.selection.suspicious {
             grounded.report.warnings.push(format!(
-                "passage {chunk} held control tokens or imitated a passage; they were defused"
+                "passage {chunk} held control tokens or hidden characters, or imitated a passage; they were defused"
             ));
         }
         if grounded.report.selection.sources.is_empty()

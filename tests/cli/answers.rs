@@ -104,7 +104,7 @@ fn models_are_one_a_line_for_programs_and_the_list_as_it_came_for_json() {
 fn the_sandbox_has_its_own_neighbours_whatever_the_environment_says() {
     let mut sandbox = Program::sandbox_with(&[
         ("GROUNDWIRE_SEARCH__BASE_URL", "http://127.0.0.1:1"),
-        ("GROUNDWIRE_SEARCH__API_KEY", "real"),
+        ("GROUNDWIRE_SEARCH__API_KEY", "lo-secret-real"),
         ("GROUNDWIRE_UPSTREAMS__GPU__BASE_URL", "http://127.0.0.1:1"),
         (
             "GROUNDWIRE_UPSTREAMS__SANDBOX__BASE_URL",

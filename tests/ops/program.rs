@@ -8,7 +8,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, pipe},
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -64,6 +64,7 @@ impl Program {
     }
 
     async fn run_with(folder: TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let (output, input) = pipe().unwrap();
         let mut command = watch::program();
         command
             .args(["serve", "--config", "groundwire.toml"])
@@ -72,12 +73,14 @@ impl Program {
             .env_clear()
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+            .stdout(input.try_clone().unwrap())
+            .stderr(input);
         watch::note_folder(folder.path());
         watch::note_variables(variables.iter().copied());
-        let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let child = command.spawn().unwrap();
+        // It holds the pipe's other end as well, which would never end by that.
+        drop(command);
+        let lines = BufReader::new(output).lines();
         let (said, log) = channel(String::new());
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {

@@ -31,7 +31,7 @@ async fn every_neighbour_may_be_vouched_for_by_the_file_that_the_environment_nam
         Door::before(&collector, &issued).await,
     );
     let text = format!(
-        "retry.attempts = 1\n[search]\nbase_url = \"{}\"\napi_key = \"k\"\n[upstreams.model]\nbase_url = \"{}/v1\"\nmodels = [\"m\"]\n\
+        "retry.attempts = 1\n[search]\nbase_url = \"{}\"\napi_key = \"lo-secret-k\"\n[upstreams.model]\nbase_url = \"{}/v1\"\nmodels = [\"m\"]\n\
          [telemetry]\notlp_endpoint = \"{}\"\n",
         searched.url(),
         asked.url(),

@@ -42,12 +42,14 @@ mod streams;
 mod citations;
 mod client_keys;
 mod file_scopes;
+mod injection;
 mod key_life;
 mod own_search;
 mod packing;
 mod refusals;
 mod retries;
 mod sources;
+mod tenants;
 mod unstreamed;
 
 use serde_json::{Value, json};

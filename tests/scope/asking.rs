@@ -198,7 +198,8 @@ impl Ask {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header("host", "gateway.example");
+            .header("host", "gateway.example")
+            .header("x-request-id", format!("case-{}", self.case));
         let kind = match &self.kind {
             Kind::Upload(_) => "multipart/form-data; boundary=edge",
             _ => "application/json",

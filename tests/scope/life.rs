@@ -1,6 +1,9 @@
 //! The life of one configuration: the real gateway between its neighbours, asked a few hundred times, reloaded in between.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use axum::{Router, body::Body};
@@ -26,9 +29,9 @@ use crate::{
     memory::{Memory, forge, returned},
     model::Provider,
     oracle::{self, Verdict},
-    support::server::Server,
+    support::{reply::Reply, server::Server},
     tenants::Setup,
-    watch,
+    traces, watch,
     world::{Marker, World},
 };
 
@@ -57,8 +60,25 @@ pub(crate) async fn live(seed: u64, first: u64, cases: u64) -> Result<Seen, Stri
     let answering = Arc::clone(&provider);
     let models = Server::improvising(move |request| lock(&answering).answer(request));
 
-    let app = App::build(config(&setup, &search, &models)?).map_err(|error| error.to_string())?;
+    let exports = Arc::new(Mutex::new(Vec::new()));
+    let taking = Arc::clone(&exports);
+    // What the numbers tell is looked at where they are asked for.
+    let collector = Server::improvising(move |request| {
+        if request.path == "/v1/traces" {
+            lock(&taking).push(request.body.clone());
+        }
+        Reply::body("application/x-protobuf", "")
+    });
+    let is_traced = rng.u8(..3) == 0;
+    let neighbours = Neighbours {
+        search: search.url(),
+        models: models.url(),
+        collector: is_traced.then(|| collector.url()),
+    };
+
+    let app = App::build(neighbours.config(&setup)?).map_err(|error| error.to_string())?;
     let parts: Parts = Arc::new(ArcSwap::from_pointee(app));
+    let exporter = App::export(&parts);
     let mut life = Life {
         router: watch::router(Arc::clone(&parts)),
         parts,
@@ -70,6 +90,7 @@ pub(crate) async fn live(seed: u64, first: u64, cases: u64) -> Result<Seen, Stri
         provider,
         memory: Memory::default(),
         before: Vec::new(),
+        verdicts: HashMap::new(),
         seen: Seen::new(),
         case: first,
     };
@@ -79,13 +100,13 @@ pub(crate) async fn live(seed: u64, first: u64, cases: u64) -> Result<Seen, Stri
         if let Err(wrong) = life.run(group).await {
             return Err(format!(
                 "{wrong}\n\nasked: {told:#?}\n\nconfiguration:\n{}",
-                life.setup.file("", "")
+                life.setup.file("", "", None)
             ));
         }
         if life.rng.u8(..100) == 0 {
             life.check_numbers().await?;
             let next = life.setup.changed(&mut life.rng);
-            let app = life.parts.load().rebuild(config(&next, &search, &models)?);
+            let app = life.parts.load().rebuild(neighbours.config(&next)?);
             life.parts
                 .store(Arc::new(app.map_err(|error| error.to_string())?));
             life.setup = next;
@@ -93,7 +114,25 @@ pub(crate) async fn live(seed: u64, first: u64, cases: u64) -> Result<Seen, Stri
         }
     }
     life.check_numbers().await?;
+    exporter.finish().await;
+    let spans = traces::check(&lock(&exports), &life.verdicts)?;
+    life.count("spans of traces", spans);
     Ok(life.seen)
+}
+
+/// Where the gateway's neighbours are.
+struct Neighbours {
+    search: String,
+    models: String,
+    collector: Option<String>,
+}
+
+impl Neighbours {
+    fn config(&self, setup: &Setup) -> Result<Config, String> {
+        let text = setup.file(&self.search, &self.models, self.collector.as_deref());
+        let config = Config::parse(&text, &Environment::default());
+        config.map_err(|problems| format!("{problems}\n{text}"))
+    }
 }
 
 struct Life {
@@ -108,6 +147,8 @@ struct Life {
     memory: Memory,
     /// The last ones that named files: what a request asks for that failed early may come late.
     before: Vec<Outcome>,
+    /// What became of each request.
+    verdicts: HashMap<u64, Verdict>,
     seen: Seen,
     case: u64,
 }
@@ -279,6 +320,8 @@ impl Life {
             self.count("requests to models with passages", usize::from(told));
         }
         for outcome in &outcomes {
+            self.verdicts
+                .insert(outcome.ask.case, outcome.verdict.clone());
             self.count_answer(outcome);
             if let Verdict::May(permit) = &outcome.verdict {
                 self.memory.keep(outcome, permit, &mut self.rng)?;
@@ -371,11 +414,6 @@ async fn outcome(router: Router, ask: Ask, verdict: Verdict) -> Result<Outcome, 
         head,
         body: body.to_bytes().to_vec(),
     })
-}
-
-fn config(setup: &Setup, search: &Server, models: &Server) -> Result<Config, String> {
-    let text = setup.file(&search.url(), &models.url());
-    Config::parse(&text, &Environment::default()).map_err(|problems| format!("{problems}\n{text}"))
 }
 
 pub(crate) fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

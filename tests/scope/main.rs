@@ -24,6 +24,7 @@ mod memory;
 mod model;
 mod oracle;
 mod tenants;
+mod traces;
 mod world;
 
 #[path = "../watch/mod.rs"]
@@ -56,7 +57,7 @@ const CASES: u64 = 100_000;
 const CASES_EACH: u64 = 500;
 
 /// How often each of these must be seen, or nothing is proved: a gateway that refuses everything leaks nothing.
-const AT_LEAST: [(&str, u64); 9] = [
+const AT_LEAST: [(&str, u64); 10] = [
     ("cases", CASES),
     ("answers that refuse, rightly", 10_000),
     ("answers with passages or files", 20_000),
@@ -66,6 +67,7 @@ const AT_LEAST: [(&str, u64); 9] = [
     ("cases at the same moment as others", 20_000),
     ("links opened", 500),
     ("reloads", 200),
+    ("spans of traces", 10_000),
 ];
 
 /// What was seen, and how often.

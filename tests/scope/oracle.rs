@@ -189,7 +189,9 @@ fn of_chat(setup: &Setup, world: &World, key: &Key, of_key: Permit, chat: &Chat)
             .or(setup.base.mode)
             .unwrap_or("inject"),
     };
-    if mode == "tool" && chat.completion {
+    // A prompt has no tools: who asks for one is told so, and where only settings do, the prompt is searched for beforehand.
+    let asks_for_tool = matches!(last("mode"), Some(Meaning::Mode("tool")));
+    if asks_for_tool && chat.completion {
         return Verdict::Refused;
     }
     let permit = Permit {

@@ -125,7 +125,7 @@ impl Setup {
     }
 
     /// The file, for neighbours at these addresses.
-    pub(crate) fn file(&self, search: &str, models: &str) -> String {
+    pub(crate) fn file(&self, search: &str, models: &str, collector: Option<&str>) -> String {
         let mut file = format!(
             "search.base_url = \"{search}\"\nsearch.api_key = \"{}\"\nallow_overrides = {}\n{}",
             search_key(0),
@@ -134,6 +134,9 @@ impl Setup {
         );
         if let Some(name) = self.default_upstream {
             let _ = writeln!(file, "default_upstream = \"{name}\"");
+        }
+        if let Some(collector) = collector {
+            let _ = writeln!(file, "telemetry.otlp_endpoint = \"{collector}\"");
         }
         if let Some(id) = self.upload_workspace {
             let _ = writeln!(file, "files.workspace_id = {id}");

@@ -223,6 +223,7 @@ impl Kind {
 
 /// The kind of an ASCII character. A table is faster to ask than the ranges.
 fn kind_of(byte: u8) -> Option<Kind> {
+    #[expect(clippy::indexing_slicing, reason = "it is done by the compiler")]
     const KINDS: [Kind; 128] = {
         let mut kinds = [Kind::Mark; 128];
         let mut byte = 0_u8;

@@ -103,7 +103,7 @@ fn first_bytes(count: u32) -> u64 {
 fn are_letters(eight: u64) -> u64 {
     // Without their highest bits no sum of two bytes reaches into the next one. A sum has that bit where the letter is `a` or more, and where
     // it is more than `z`.
-    let lower = (eight | 0x20 * EACH) & !HIGHEST;
+    let lower = (eight | (0x20 * EACH)) & !HIGHEST;
     let from_a = lower + (0x80 - u64::from(b'a')) * EACH;
     let beyond_z = lower + (0x7f - u64::from(b'z')) * EACH;
     from_a & !beyond_z & !eight & HIGHEST

@@ -218,7 +218,7 @@ impl Session {
             .skip(suspicious)
             .map(|chunk| {
                 format!(
-                    "passage {chunk} held control tokens or imitated a passage; they were defused"
+                    "passage {chunk} held control tokens or hidden characters, or imitated a passage; they were defused"
                 )
             })
             .collect();

@@ -259,7 +259,7 @@ async fn what_a_scope_is_made_of_stands_once_and_is_plain() {
         with("99999999999999999999999999").is("beyond 64 bits", refused),
         with("\u{ff14}\u{ff12}").is("wide digits", refused),
         with("42,7").is("one outside", outside),
-        with("-42").is("a negative one", outside),
+        with("-42").is("a negative one", refused),
         ask()
             .with("x-rag-mode: tool\r\nx-rag-mode: off\r\n")
             .is("two modes", As(400, "invalid_value", "rag.mode")),

@@ -88,7 +88,7 @@ impl Asker<'_> {
                 text: "null".to_owned(),
                 meaning: Meaning::Nothing,
             },
-            11 => Said::ids("-1", vec![-1]),
+            11 => Said::nonsense(["-1", "0", "[0]"][self.rng.usize(..3)]),
             12 => Said::ids(format!("[{first},{first}]"), vec![first]),
             13..24 => Said::ids(first.to_string(), vec![first]),
             _ => Said::ids(format!("{ids:?}"), ids),

@@ -82,7 +82,7 @@ impl Asker<'_> {
         match self.rng.u8(..16) {
             0 => HOMELESS,
             1 => 1000 + FILES + 1,
-            2 => self.rng.i64(..),
+            2 => self.rng.i64(1..),
             _ => {
                 let ids = self.workspaces(key);
                 let files: Vec<i64> = World::files(ids[0]).collect();
