@@ -146,13 +146,11 @@ impl Job {
         let answer = limit
             .unwrap_or(ANSWER_RESERVE)
             .max(self.resolved.route.min_completion_tokens);
-        let conversation = estimate::conversation(self);
-        let left = window
+        let room = window
             .saturating_sub(answer)
-            .saturating_sub(u32::try_from(conversation).unwrap_or(u32::MAX))
             .saturating_sub(self.endpoint.longest_beyond_first())
             .saturating_sub(100);
-        self.settings.passage_tokens.min(left)
+        estimate::left_beside_conversation(self, room, self.settings.passage_tokens)
     }
 
     /// Uses one of the searches that the caller's key may make, where the request is searched for before the model is asked.

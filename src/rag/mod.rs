@@ -10,6 +10,7 @@ pub mod defuse;
 pub mod delivery;
 pub mod estimate;
 pub mod filters;
+mod frame;
 mod ground;
 mod heard;
 mod job;
