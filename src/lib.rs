@@ -12,6 +12,7 @@
 //! | [`retrieval`] | finds passages |
 //! | [`access`] | who may ask, and for what |
 //! | [`budget`] | what retries may cost |
+//! | [`alarm`] | timers that are looked at with every event |
 //! | [`outbound`] | connections to neighbours |
 //! | [`sse`] | event streams, decoded and relayed |
 //! | [`openai`] | what clients say: pure data |
@@ -30,6 +31,7 @@
 //! Suggested reading order: `openai`, `retrieval`, `upstream`, `rag`, `http`.
 
 pub mod access;
+pub mod alarm;
 pub mod app;
 pub mod budget;
 pub mod cli;

@@ -16,8 +16,9 @@ const BURST: Shape = Shape::Stream {
     gap: Duration::ZERO,
 };
 
-/// Names of `[models]` in the gateway's configuration, each with the mode of its name; `cited` is `inject` with citations.
-pub(crate) const MODES: [&str; 4] = ["off", "inject", "cited", "tool"];
+/// Names of `[models]` in the gateway's configuration, each with the mode of its name; `cited` is `inject` with citations, `http2` is `off` with
+/// an upstream that speaks it.
+pub(crate) const MODES: [&str; 5] = ["off", "inject", "cited", "tool", "http2"];
 
 /// Who is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,10 +76,12 @@ pub(crate) fn chosen(texts: &[String]) -> Vec<Case> {
         let wanted = |case: &Case| {
             texts.is_empty() || texts.iter().any(|text| case.name().contains(text.as_str()))
         };
+        // Only how a stream is relayed depends on the protocol.
+        let is_told = |case: &Case| case.mode != "http2" || shape == PACED;
         let of_gateway: Vec<Case> = MODES
             .map(|mode| case(Target::Gateway, mode))
             .into_iter()
-            .filter(wanted)
+            .filter(|case| is_told(case) && wanted(case))
             .collect();
         if of_gateway.is_empty() {
             continue;
@@ -96,8 +99,8 @@ impl Case {
         format!("{}-{}-{}", self.shape.name(), self.mode, self.clients)
     }
 
-    /// The request that each client sends, head and body.
-    pub(crate) fn request(&self) -> Vec<u8> {
+    /// The request that each client sends, head and body, its question made longer by so many characters.
+    pub(crate) fn request(&self, longer: usize) -> Vec<u8> {
         let answer = match self.shape {
             Shape::Whole => String::new(),
             Shape::Stream { events, gap } => format!(
@@ -105,8 +108,9 @@ impl Case {
                 gap.as_millis()
             ),
         };
+        let more: String = MORE.chars().cycle().take(longer).collect();
         let body = format!(
-            r#"{{"model":"{}","messages":[{{"role":"system","content":"{SYSTEM}"}},{{"role":"user","content":"{QUESTION}"}}],"temperature":0.3,"max_tokens":512{answer}}}"#,
+            r#"{{"model":"{}","messages":[{{"role":"system","content":"{SYSTEM}"}},{{"role":"user","content":"{more}{QUESTION}"}}],"temperature":0.3,"max_tokens":512{answer}}}"#,
             self.mode
         );
         client::post("/v1/chat/completions", &body)
@@ -141,3 +145,6 @@ const SYSTEM: &str = "You are the assistant of Example Manufacturing. Answer bri
 /// What an employee may ask.
 const QUESTION: &str = "How long do we keep the invoices of former customers, who decides on exceptions, and what happens to \
                         the copies in the archive of the Lyon site after that time? Please name the policy and its page.";
+
+/// What longer questions say before they ask.
+const MORE: &str = "We moved the archive of the Lyon site to another building last year, and some folders were not labelled again. ";

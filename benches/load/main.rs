@@ -13,7 +13,6 @@ mod report;
 mod standin;
 
 use std::{
-    net::SocketAddr,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -24,6 +23,7 @@ use self::{
     cases::{Case, Shape, Target},
     process::{Place, Process},
     report::{Facts, Report, Sample},
+    standin::{Found, Standin},
 };
 
 /// Why the bench ended early.
@@ -48,6 +48,15 @@ struct Options {
     /// After how many seconds of rest memory is looked at again
     #[arg(long, default_value_t = 60.0)]
     settle: f64,
+    /// How many passages a search finds
+    #[arg(long, default_value_t = 5)]
+    passages: usize,
+    /// How many characters each passage has
+    #[arg(long, default_value_t = 800)]
+    characters: usize,
+    /// By how many characters the question is longer than its 200
+    #[arg(long, default_value_t = 0)]
+    longer: usize,
     /// The gateway to measure
     #[arg(long, default_value = env!("CARGO_BIN_EXE_groundwire"))]
     program: PathBuf,
@@ -66,7 +75,7 @@ struct Options {
 struct Bench {
     options: Options,
     place: Place,
-    standin: SocketAddr,
+    standin: Standin,
     runtime: tokio::runtime::Runtime,
     report: Report,
 }
@@ -77,7 +86,10 @@ fn main() -> Result<(), Error> {
     let place = Place::choose()?;
     place.take_the_rest()?;
     let mut bench = Bench {
-        standin: standin::start()?,
+        standin: standin::start(Found {
+            passages: options.passages,
+            characters: options.characters,
+        })?,
         runtime: tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?,
@@ -131,16 +143,16 @@ impl Bench {
 
     /// Takes the figures of one case: asks for a moment, then looks at the process before and after asking for longer.
     fn measure(&self, case: &Case, process: Option<&Process>) -> Result<Sample, Error> {
-        let address = process.map_or(self.standin, |process| process.address);
+        let address = process.map_or(self.standin.address, |process| process.address);
         let mut connections = self
             .runtime
             .block_on(client::connect(address, case.clients))?;
-        let request = case.request();
+        let request = case.request(self.options.longer);
         let warm_up = Case {
             shape: Shape::Whole,
             ..*case
         }
-        .request();
+        .request(self.options.longer);
         self.runtime.block_on(client::load(
             &mut connections,
             &warm_up,
@@ -199,7 +211,7 @@ impl Bench {
         let mut connection = self.runtime.block_on(client::connect(process.address, 1))?;
         let answered = self
             .runtime
-            .block_on(client::once(&mut connection, &first.request()))?;
+            .block_on(client::once(&mut connection, &first.request(0)))?;
         let start = began.elapsed();
         let idle = process.memory()?;
 
@@ -214,7 +226,7 @@ impl Bench {
         let round = Duration::from_millis(1);
         let tally = self.runtime.block_on(client::load(
             &mut connections,
-            &streams.request(),
+            &streams.request(0),
             &streams.shape,
             round,
         ));

@@ -16,7 +16,7 @@ use rustix::{
 };
 use tempfile::TempDir;
 
-use crate::{Error, cases::MODES};
+use crate::{Error, cases::MODES, standin::Standin};
 
 /// How long a process may take until it accepts connections.
 const START: Duration = Duration::from_secs(20);
@@ -82,11 +82,7 @@ impl Place {
 
 impl Process {
     /// The gateway, with client keys, their limits, metrics and the access log on, the log in a file.
-    pub(crate) fn gateway(
-        program: &Path,
-        standin: SocketAddr,
-        place: &Place,
-    ) -> Result<Self, Error> {
+    pub(crate) fn gateway(program: &Path, standin: Standin, place: &Place) -> Result<Self, Error> {
         let folder = tempfile::tempdir()?;
         let address = free_address()?;
         let path = folder.path().join("groundwire.toml");
@@ -103,11 +99,11 @@ impl Process {
     }
 
     /// nginx with one worker and nothing but a `proxy_pass`.
-    pub(crate) fn nginx(program: &Path, standin: SocketAddr, place: &Place) -> Result<Self, Error> {
+    pub(crate) fn nginx(program: &Path, standin: Standin, place: &Place) -> Result<Self, Error> {
         let folder = tempfile::tempdir()?;
         let address = free_address()?;
         let path = folder.path().join("nginx.conf");
-        fs::write(&path, nginx_conf(address, standin))?;
+        fs::write(&path, nginx_conf(address, standin.address))?;
         let program = find(program)?;
         let mut command = Command::new(&program);
         command
@@ -215,7 +211,12 @@ fn find(program: &Path) -> Result<PathBuf, Error> {
         .ok_or_else(|| format!("there is no {program:?}").into())
 }
 
-fn gateway_toml(standin: SocketAddr) -> String {
+fn gateway_toml(
+    Standin {
+        address: standin,
+        shared,
+    }: Standin,
+) -> String {
     let mut toml = format!(
         r#"[search]
 base_url = "http://{standin}"
@@ -226,6 +227,11 @@ cache_ttl = "0s"
 base_url = "http://{standin}/v1"
 api_key = "upstream-key"
 models = ["bench"]
+[upstreams.shared]
+base_url = "http://{shared}/v1"
+api_key = "upstream-key"
+http2 = "prior_knowledge"
+streams_per_connection = 200
 [[keys]]
 name = "bench"
 sha256 = "{KEY_SHA256}"
@@ -243,8 +249,9 @@ concurrent_requests = 1000000
             "tool" => r#"mode = "tool", citations = true"#,
             _ => r#"mode = "off""#,
         };
+        let upstream = if mode == "http2" { "shared" } else { "bench" };
         toml += &format!(
-            "[models.{mode}]\nupstream = \"bench\"\nmodel = \"bench\"\nrag = {{ {rag} }}\n"
+            "[models.{mode}]\nupstream = \"{upstream}\"\nmodel = \"bench\"\nrag = {{ {rag} }}\n"
         );
     }
     toml

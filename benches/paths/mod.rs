@@ -3,16 +3,18 @@
 //! Three look at these: `benches/paths.rs` takes their time, `examples/hot_paths.rs` lets valgrind count their instructions
 //! (`.ci/instructions`), and `tests/allocations` counts what they allocate.
 
+mod telemetry;
+
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use groundwire::{
     access::Scope,
     config::{self, InjectAs, Mode, Sources},
     openai::{ChatRequest, Object, chunk::Family},
     rag::{
-        answer, citations,
+        self, answer, citations,
         links::{Links, Signer},
         passages::{Bounds, Selection, Style},
         prompt::Grounding,
@@ -34,7 +36,7 @@ pub(crate) struct HotPath {
 pub(crate) type Operation = Box<dyn FnMut() -> usize>;
 
 /// All of them. The streams have a hundred events each, in reads of one event, but for the burst, which comes in one read.
-pub(crate) const ALL: [HotPath; 10] = [
+pub(crate) const ALL: [HotPath; 14] = [
     path("request_off", request_off),
     path("request_inject", request_inject),
     path("pack_passages", pack_passages),
@@ -49,6 +51,10 @@ pub(crate) const ALL: [HotPath; 10] = [
         streamed(Upstream::Paced, || Some(grounding(Some(links()))))
     }),
     path("stream_off_burst", || streamed(Upstream::Burst, || None)),
+    path("telemetry_span", telemetry::span),
+    path("telemetry_line", telemetry::line),
+    path("telemetry_record", telemetry::record),
+    path("telemetry", telemetry::observed),
 ];
 
 const fn path(name: &'static str, prepare: fn() -> Operation) -> HotPath {
@@ -160,7 +166,10 @@ pub(crate) fn reads(upstream: Upstream, events: usize) -> Vec<Bytes> {
 }
 
 /// An answer on its way to the client.
-pub(crate) fn relay(reads: &[Bytes], grounding: Option<outgoing::Grounding>) -> Relay {
+pub(crate) fn relay(
+    reads: &[Bytes],
+    grounding: Option<outgoing::Grounding>,
+) -> impl Stream<Item = Result<Bytes, rag::Error>> + Unpin + use<> {
     let body = stream::iter(reads.to_vec()).map(Ok::<_, Infallible>);
     let events = Events::new(body, 1 << 20).map_err(|_| upstream::Error::Truncated {
         upstream: "upstream".to_owned(),
@@ -176,11 +185,11 @@ pub(crate) fn relay(reads: &[Bytes], grounding: Option<outgoing::Grounding>) -> 
     if let Some(grounding) = grounding {
         outgoing = outgoing.grounded(grounding);
     }
-    Relay::new(events.boxed(), outgoing)
+    Relay::new(events, outgoing)
 }
 
 /// Takes all pieces of an answer; gives their bytes together.
-pub(crate) fn drain(mut relay: Relay) -> usize {
+pub(crate) fn drain(mut relay: impl Stream<Item = Result<Bytes, rag::Error>> + Unpin) -> usize {
     let mut bytes = 0;
     while let Some(Some(Ok(piece))) = relay.next().now_or_never() {
         bytes += piece.len();

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension,
     body::Body,
     extract::Request,
     response::{IntoResponse, Response},
@@ -15,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     error::{self, ApiError, Told},
     extract::{json_body, own_address},
-    middleware::{access_log::Notes, rate_limit},
+    middleware::{notes::Notes, rate_limit, visit::Visit},
     stream::{Frameless, StreamBody},
     stream_headers,
 };
@@ -33,11 +32,18 @@ use crate::{
     upstream::{Resolved, Upstream, catalog::Allowed, headers},
 };
 
+const UPSTREAM: HeaderName = HeaderName::from_static("x-groundwire-upstream");
+const MODEL: HeaderName = HeaderName::from_static("x-groundwire-model");
+const MODE: HeaderName = HeaderName::from_static("x-groundwire-mode");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
 /// Answers a chat request.
 pub(super) async fn create(
-    Extension(app): Extension<Arc<App>>,
-    Extension(principal): Extension<Arc<Principal>>,
-    Extension(notes): Extension<Arc<Notes>>,
+    Visit {
+        app,
+        principal,
+        notes,
+    }: Visit,
     request: Request,
 ) -> Result<Response, ApiError> {
     let arrived = Instant::now();
@@ -209,16 +215,18 @@ fn streaming(body: StreamBody) -> Response {
 /// The head of an answer: what the upstream said that crosses, and what the gateway adds.
 pub(super) fn respond(meta: Meta, mode: Mode, mut response: Response) -> Response {
     let headers = response.headers_mut();
+    // With those about the key's limits and the request's id, which come after these.
+    headers.reserve(meta.headers.len() + 16);
     headers.extend(meta.headers);
+    headers.insert(MODE, HeaderValue::from_static(mode.word()));
     let told = [
-        ("x-groundwire-upstream", meta.upstream),
-        ("x-groundwire-model", meta.model),
-        ("x-groundwire-mode", Some(mode.word().to_owned())),
-        ("server-timing", meta.timings.header()),
+        (UPSTREAM, meta.upstream),
+        (MODEL, meta.model),
+        (SERVER_TIMING, meta.timings.header()),
     ];
     for (name, value) in told {
-        if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
-            headers.insert(HeaderName::from_static(name), value);
+        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+            headers.insert(name, value);
         }
     }
     response

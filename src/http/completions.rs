@@ -1,19 +1,15 @@
 //! `POST /v1/completions`: chat's road with a prompt in place of a conversation.
 
-use std::sync::Arc;
-
-use axum::{Extension, extract::Request, response::Response};
+use axum::{extract::Request, response::Response};
 use tokio::time::Instant;
 
 use super::{
     chat::{self, Asked},
     error::ApiError,
     extract::json_body,
-    middleware::{access_log::Notes, rate_limit},
+    middleware::{rate_limit, visit::Visit},
 };
 use crate::{
-    access::Principal,
-    app::App,
     config::Mode,
     openai::{ChatRequest, CompletionRequest},
     rag::completion::Endpoint,
@@ -21,9 +17,11 @@ use crate::{
 
 /// Answers a completion request.
 pub(super) async fn create(
-    Extension(app): Extension<Arc<App>>,
-    Extension(principal): Extension<Arc<Principal>>,
-    Extension(notes): Extension<Arc<Notes>>,
+    Visit {
+        app,
+        principal,
+        notes,
+    }: Visit,
     request: Request,
 ) -> Result<Response, ApiError> {
     let arrived = Instant::now();

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension,
     extract::Request,
     response::{IntoResponse, Response},
 };
@@ -14,11 +13,9 @@ use super::{
     chat,
     error::ApiError,
     extract::json_body,
-    middleware::{access_log::Notes, rate_limit},
+    middleware::{rate_limit, visit::Visit},
 };
 use crate::{
-    access::Principal,
-    app::App,
     config::Mode,
     openai::EmbeddingRequest,
     rag::{delivery::Forward, estimate},
@@ -27,9 +24,11 @@ use crate::{
 
 /// Answers a request for embeddings.
 pub(super) async fn create(
-    Extension(app): Extension<Arc<App>>,
-    Extension(principal): Extension<Arc<Principal>>,
-    Extension(notes): Extension<Arc<Notes>>,
+    Visit {
+        app,
+        principal,
+        notes,
+    }: Visit,
     request: Request,
 ) -> Result<Response, ApiError> {
     let arrived = Instant::now();

@@ -17,22 +17,23 @@ mod sources;
 mod stream;
 mod vector_stores;
 
-use std::{any::Any, sync::Arc};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
     handler::Handler,
-    middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use tower_http::catch_panic::CatchPanicLayer;
 
-use self::error::ApiError;
 pub use self::extract::Transport;
+use self::{
+    error::ApiError,
+    middleware::{Edge, Gate},
+};
 use crate::{app::App, openai::Json};
 
 /// The parts in force: a reload swaps them whole, and a request keeps those it began with.
@@ -67,39 +68,30 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/vector_stores/{id}/search", post(vector_stores::search))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        // Inside the key's check: it holds a request to the limits of that key.
-        .layer(from_fn(middleware::rate_limit::limit))
-        .layer(from_fn_with_state(
-            Arc::clone(&parts),
-            middleware::auth::authenticate,
-        ));
+        .layer(Edge::new(&parts, Gate::Keyed));
 
     let probes = match parts.load().config.admin_listen {
         // Not the guarded 404: whoever looks for the numbers here needs no key to learn that they are elsewhere.
         Some(_) => probes().route("/metrics", get(unknown_path)),
         None => probes().merge(numbers()),
     };
-    let open = probes
+    probes
         // Asks for a key unless the link is signed, so it decides itself.
         .route("/sources/{file_id}", get(sources::open))
         .method_not_allowed_fallback(wrong_method)
-        .merge(guarded);
-    observed(open, &parts)
-        // Beyond the log, so that a page can read that it is to come back later, too.
-        .layer(from_fn_with_state(
-            Arc::clone(&parts),
-            middleware::cors::share,
-        ))
+        .layer(Edge::new(&parts, Gate::Open))
+        .merge(guarded)
         .with_state(parts)
 }
 
 /// The routes for operators, where they listen apart: the numbers and the probes, without a key.
 pub fn admin(parts: Parts) -> Router {
-    let open = probes()
+    probes()
         .merge(numbers())
         .fallback(unknown_path)
-        .method_not_allowed_fallback(wrong_method);
-    observed(open, &parts).with_state(parts)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(Edge::new(&parts, Gate::Open))
+        .with_state(parts)
 }
 
 fn probes() -> Router<Parts> {
@@ -110,17 +102,6 @@ fn probes() -> Router<Parts> {
 
 fn numbers() -> Router<Parts> {
     Router::new().route("/metrics", get(metrics::tell))
-}
-
-fn observed(routes: Router<Parts>, parts: &Parts) -> Router<Parts> {
-    routes
-        // Inside the log, so that a panic has its line there too.
-        .layer(CatchPanicLayer::custom(panicked))
-        // Outermost: every answer has a request id and one line in the log, at its ending.
-        .layer(from_fn_with_state(
-            Arc::clone(parts),
-            middleware::access_log::observe,
-        ))
 }
 
 async fn unknown_path(request: Request) -> ApiError {
@@ -151,11 +132,6 @@ async fn wrong_method(request: Request) -> ApiError {
         "method_not_allowed",
         message,
     )
-}
-
-fn panicked(_: Box<dyn Any + Send>) -> Response {
-    tracing::error!("a request panicked; this is a bug of the gateway");
-    ApiError::internal().into_response()
 }
 
 /// 200 with a JSON body.

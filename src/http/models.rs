@@ -1,24 +1,16 @@
 //! `GET /v1/models` and `GET /v1/models/{id}`: what a client can name as `model`.
 
-use std::sync::Arc;
-
-use axum::{Extension, extract::Path, response::Response};
+use axum::{extract::Path, response::Response};
 use http::HeaderMap;
 
-use super::{chat::reach, error::ApiError, json};
+use super::{chat::reach, error::ApiError, json, middleware::visit::Visit};
 use crate::{
-    access::Principal,
-    app::App,
     openai::{Json, Object},
     upstream::catalog::Unresolved,
 };
 
 /// Lists what the caller's key may name.
-pub(super) async fn list(
-    Extension(app): Extension<Arc<App>>,
-    Extension(principal): Extension<Arc<Principal>>,
-    headers: HeaderMap,
-) -> Response {
+pub(super) async fn list(Visit { app, principal, .. }: Visit, headers: HeaderMap) -> Response {
     let listed = app.catalog.list(reach(&app, &principal, &headers)).await;
     let mut body = Object::empty();
     body.set("object", Json::of("list"));
@@ -28,8 +20,7 @@ pub(super) async fn list(
 
 /// One of what is listed.
 pub(super) async fn retrieve(
-    Extension(app): Extension<Arc<App>>,
-    Extension(principal): Extension<Arc<Principal>>,
+    Visit { app, principal, .. }: Visit,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::{
     Parts,
     error::{self, ApiError, Told},
-    middleware::{access_log::Notes, auth::principal, rate_limit},
+    middleware::{auth::principal, notes::Notes, rate_limit},
     paging::number,
 };
 use crate::{

@@ -7,24 +7,28 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use http_body::{Body, Frame};
-use tokio::time::{Instant, Sleep};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use super::error::{self, ApiError, Told};
 use crate::{
+    alarm::{Alarm, Halt},
     config::{self, HeartbeatKind},
     openai::{Identity, chunk::Family},
     rag::{self, Answer, Pieces, Progress, tally::Tally},
     sse::{self, Ending},
 };
+
+/// What is gathered into one piece at most, in bytes.
+const GATHERED: usize = 16 << 10;
 
 /// What an answer is doing.
 enum Stage {
@@ -43,10 +47,12 @@ pub(super) struct StreamBody {
     model: String,
     progress: Arc<Progress>,
     heartbeat: Option<Heartbeat>,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    stop: Halt,
     ending: Arc<std::sync::OnceLock<Ending>>,
     span: Span,
     pulse: Pulse,
+    /// Whether a piece came since something was waited for last.
+    flows: bool,
 }
 
 /// When events went out.
@@ -57,8 +63,7 @@ struct Pulse {
 }
 
 impl Pulse {
-    fn beat(&mut self, tally: &Tally) {
-        let now = Instant::now();
+    fn beat(&mut self, now: Instant, tally: &Tally) {
         match self.last.replace(now) {
             Some(last) if now - last > self.longest => {
                 self.longest = now - last;
@@ -75,8 +80,7 @@ impl Pulse {
 struct Heartbeat {
     every: Duration,
     kind: HeartbeatKind,
-    last: Instant,
-    sleep: Pin<Box<Sleep>>,
+    alarm: Alarm,
 }
 
 /// What a body needs beside its pieces.
@@ -113,8 +117,7 @@ impl StreamBody {
         let heartbeat = settings.heartbeat.map(|every| Heartbeat {
             every,
             kind: settings.heartbeat_kind,
-            last: Instant::now(),
-            sleep: Box::pin(tokio::time::sleep(every)),
+            alarm: Alarm::new(Instant::now() + every),
         });
         Self {
             stage,
@@ -122,10 +125,11 @@ impl StreamBody {
             model: frame.model,
             progress: frame.progress,
             heartbeat,
-            stop: Box::pin(frame.stop.cancelled_owned()),
+            stop: Halt::new(frame.stop),
             ending: frame.ending,
             span: Span::current(),
             pulse: Pulse::default(),
+            flows: false,
         }
     }
 
@@ -198,33 +202,59 @@ impl StreamBody {
         self.last(ending, sse::encode::data(chunk.bytes()))
     }
 
+    /// Adds to `first` what is ready as well: one piece is one chunk of the body, and so one write at most.
+    ///
+    /// Nothing waits for it. It begins only where two pieces came without a wait between them, so that a lone piece is neither copied nor
+    /// held back for a look at what may follow.
+    fn gather(&mut self, first: Bytes, cx: &mut Context<'_>) -> Bytes {
+        let mut gathered = BytesMut::new();
+        while first.len() + gathered.len() < GATHERED {
+            let Poll::Ready(Some(piece)) = self.poll_piece(cx) else {
+                self.flows = false;
+                break;
+            };
+            if gathered.is_empty() {
+                gathered.reserve(first.len() + 2 * piece.len());
+                gathered.extend_from_slice(&first);
+            }
+            gathered.extend_from_slice(&piece);
+        }
+        if gathered.is_empty() {
+            first
+        } else {
+            gathered.freeze()
+        }
+    }
+
+    /// Notes that `piece` goes out now.
+    fn send(&mut self, piece: Bytes) -> Frame<Bytes> {
+        let now = Instant::now();
+        // An upstream's comment is no event.
+        if piece.first() != Some(&b':') {
+            self.pulse.beat(now, &self.progress.tally);
+        }
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.alarm.set(now + heartbeat.every);
+        }
+        Frame::data(piece)
+    }
+
     fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         let Some(heartbeat) = &mut self.heartbeat else {
             return Poll::Pending;
         };
-        loop {
-            let due = heartbeat.last + heartbeat.every;
-            if Instant::now() >= due {
-                heartbeat.last = Instant::now();
-                return Poll::Ready(match heartbeat.kind {
-                    HeartbeatKind::Comment => sse::encode::comment("heartbeat"),
-                    HeartbeatKind::Delta => {
-                        let identity = self
-                            .progress
-                            .identity
-                            .get_or_init(|| Identity::new(self.family, &self.model));
-                        sse::encode::data(identity.empty_chunk(self.family, None).to_json().bytes())
-                    }
-                });
+        ready!(heartbeat.alarm.poll(cx));
+        heartbeat.alarm.set(Instant::now() + heartbeat.every);
+        Poll::Ready(match heartbeat.kind {
+            HeartbeatKind::Comment => sse::encode::comment("heartbeat"),
+            HeartbeatKind::Delta => {
+                let identity = self
+                    .progress
+                    .identity
+                    .get_or_init(|| Identity::new(self.family, &self.model));
+                sse::encode::data(identity.empty_chunk(self.family, None).to_json().bytes())
             }
-            // Set again only when it fires: a piece a millisecond must not cost a timer each.
-            if heartbeat.sleep.is_elapsed() {
-                heartbeat.sleep.as_mut().reset(due);
-            }
-            if heartbeat.sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
+        })
     }
 }
 
@@ -238,24 +268,22 @@ impl Body for StreamBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         match this.poll_piece(cx) {
-            Poll::Ready(Some(bytes)) => {
-                // An upstream's comment is no event.
-                if bytes.first() != Some(&b':') {
-                    this.pulse.beat(&this.progress.tally);
-                }
-                if let Some(heartbeat) = &mut this.heartbeat {
-                    heartbeat.last = Instant::now();
-                }
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            Poll::Ready(Some(first)) => {
+                let piece = if std::mem::replace(&mut this.flows, true) {
+                    this.gather(first, cx)
+                } else {
+                    first
+                };
+                return Poll::Ready(Some(Ok(this.send(piece))));
             }
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending if this.stop.as_mut().poll(cx).is_ready() => {
-                let last = this.close(Ending::Failed, &ApiError::shutting_down());
-                Poll::Ready(Some(Ok(Frame::data(last))))
-            }
-            Poll::Pending => this
-                .poll_heartbeat(cx)
-                .map(|bytes| Some(Ok(Frame::data(bytes)))),
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => this.flows = false,
         }
+        if this.stop.poll(cx).is_ready() {
+            let last = this.close(Ending::Failed, &ApiError::shutting_down());
+            return Poll::Ready(Some(Ok(Frame::data(last))));
+        }
+        this.poll_heartbeat(cx)
+            .map(|bytes| Some(Ok(Frame::data(bytes))))
     }
 }

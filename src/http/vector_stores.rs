@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension,
     extract::{Path, RawQuery, Request},
     response::Response,
 };
@@ -18,13 +17,12 @@ use super::{
     error::{self, ApiError, Told},
     extract::json_body,
     json,
-    middleware::{access_log::Notes, rate_limit},
+    middleware::{rate_limit, visit::Visit},
     paging::{Order, Paging, number},
     wrong_method,
 };
 use crate::{
-    access::{Principal, Scope},
-    app::App,
+    access::Scope,
     config::{RelevanceScoring, SearchBackend, WorkspaceId},
     openai::{
         Json,
@@ -50,8 +48,7 @@ const ATTRIBUTES: usize = 16;
 
 /// Lists the workspaces that the caller may see.
 pub(super) async fn list(
-    Extension(app): Extension<Arc<App>>,
-    Extension(principal): Extension<Arc<Principal>>,
+    Visit { app, principal, .. }: Visit,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let paging = Paging::read(query.as_deref(), 20, 100)?;
@@ -87,8 +84,7 @@ pub(super) async fn list(
 
 /// One workspace.
 pub(super) async fn retrieve(
-    Extension(app): Extension<Arc<App>>,
-    Extension(principal): Extension<Arc<Principal>>,
+    Visit { app, principal, .. }: Visit,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let workspace = within(&principal.scope, &id)?;
@@ -99,9 +95,11 @@ pub(super) async fn retrieve(
 
 /// Searches in one workspace.
 pub(super) async fn search(
-    Extension(app): Extension<Arc<App>>,
-    Extension(principal): Extension<Arc<Principal>>,
-    Extension(notes): Extension<Arc<Notes>>,
+    Visit {
+        app,
+        principal,
+        notes,
+    }: Visit,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -157,7 +155,7 @@ pub(super) async fn search(
 }
 
 /// Making and deleting: workspaces are made in LightOn, and a folder's are its sub-folders.
-pub(super) async fn write(Extension(app): Extension<Arc<App>>, request: Request) -> ApiError {
+pub(super) async fn write(Visit { app, .. }: Visit, request: Request) -> ApiError {
     match app.config.search.backend {
         SearchBackend::Local { .. } => ApiError::bad_request(
             "not_supported",

@@ -433,15 +433,15 @@ fn annotate_delta(choice: &mut Json, annotations: &[citations::Annotation]) {
 }
 
 /// Pulls events from an upstream and gives what goes out; the first error is the last item.
-pub struct Relay {
-    events: EventStream,
+pub struct Relay<S = EventStream> {
+    events: S,
     outgoing: Outgoing,
     ended: bool,
 }
 
-impl Relay {
+impl<S> Relay<S> {
     /// Relays `events` by `outgoing`.
-    pub fn new(events: EventStream, outgoing: Outgoing) -> Self {
+    pub fn new(events: S, outgoing: Outgoing) -> Self {
         Self {
             events,
             outgoing,
@@ -450,7 +450,10 @@ impl Relay {
     }
 }
 
-impl Stream for Relay {
+impl<S> Stream for Relay<S>
+where
+    S: Stream<Item = Result<Event, upstream::Error>> + Unpin,
+{
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -50,6 +50,13 @@ impl<S> Events<S> {
         }
     }
 
+    /// Reads `body` whose first read was taken already.
+    pub fn after(first: Bytes, body: S, limit_bytes: usize) -> Self {
+        let mut events = Self::new(body, limit_bytes);
+        events.decoder.push(first);
+        events
+    }
+
     /// Gives the next event of what was already read, without touching the body: what is ready can go out in one write.
     ///
     /// An error is kept for the next poll.

@@ -6,12 +6,14 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use tokio::time::Instant;
 
 use super::{
-    Deadline, Error, Upstream, headers, quirks,
+    Deadline, Error, Upstream,
+    events::EventStream,
+    headers, quirks,
     reply::{
         collect, failure, first_event, invalid, read_bounded, unreachable_upstream, whole_answer,
     },
@@ -23,11 +25,8 @@ use crate::{
     config::{ApiKey, Limits, Timeouts},
     openai::Object,
     outbound::Body,
-    sse::{self, Event},
+    sse,
 };
-
-/// Events of one answer: at most one error, and it is last.
-pub type EventStream = BoxStream<'static, Result<Event, Error>>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -110,7 +109,7 @@ impl Client {
                     .await??;
                 let answer = whole_answer(call, body)?;
                 return match spread::events(&answer, &call.body) {
-                    Some(events) => Ok((head, events)),
+                    Some(events) => Ok((head, EventStream::of(events))),
                     None => Err(invalid(call, "JSON that is no answer, nor a stream")),
                 };
             }
@@ -120,20 +119,19 @@ impl Client {
             _ => {}
         }
 
-        let bytes = futures_util::stream::once(std::future::ready(Ok(first))).chain(body);
-        let mut events = sse::Events::new(bytes, self.event_bytes);
-        let mut waiting = VecDeque::new();
+        let mut events = sse::Events::after(first, body, self.event_bytes);
+        let mut read = VecDeque::new();
         loop {
             match clock.bound(events.next()).await? {
                 Some(Ok(event)) => {
                     let decided = first_event(call, &event)?;
-                    waiting.push_back(Ok(event));
+                    read.push_back(event);
                     if decided {
                         break;
                     }
-                    if waiting.len() > 1000 {
+                    if read.len() > 1000 {
                         // Comments in front of a first event are kept in order, but not without bound.
-                        waiting.pop_front();
+                        read.pop_front();
                     }
                 }
                 Some(Err(sse::Error::Decode(error))) => {
@@ -145,13 +143,8 @@ impl Client {
                 None => return Err(invalid(call, "a stream without a single event")),
             }
         }
-        let secrets = Secrets::of(call);
-        let rest = Timed::new(call, events, self.timeouts.idle, self.timeouts.total)
-            .map(move |event| event.map(|event| secrets.out_of_event(event)));
-        Ok((
-            head,
-            futures_util::stream::iter(waiting).chain(rest).boxed(),
-        ))
+        let rest = Timed::new(call, events, self.timeouts.idle, self.timeouts.total);
+        Ok((head, EventStream::live(read, rest, Secrets::of(call))))
     }
 
     /// Gets a small JSON document, such as the list of models, with the caller's own `Authorization` where the upstream wants it.

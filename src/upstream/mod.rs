@@ -6,6 +6,7 @@
 pub mod catalog;
 pub mod client;
 pub mod error_body;
+mod events;
 pub mod headers;
 pub mod health;
 mod lists;
@@ -26,7 +27,8 @@ use tracing::{info, warn};
 use self::health::{Change, Health};
 pub use self::{
     catalog::Catalog,
-    client::{Client, EventStream, Head},
+    client::{Client, Head},
+    events::EventStream,
     route::{Resolved, Route},
 };
 use crate::{

@@ -3,7 +3,7 @@
 //!
 //! Only errors are looked at: an answer is the model's, which never saw a key, and its bytes are not ours to change.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use bytes::Bytes;
 use memchr::memmem;
@@ -27,6 +27,9 @@ const SHORTEST_KEY: usize = 8;
 
 /// Shorter values of configured headers are names and versions, which an error may need to quote.
 const SHORTEST_HEADER: usize = 16;
+
+/// What every error says; made once, because making it takes longer than looking an event over.
+static ERROR: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new("error"));
 
 /// What was sent to an upstream and nobody else may read, each with what stands in its place.
 pub(super) struct Secrets(Vec<(String, &'static str)>);
@@ -81,7 +84,7 @@ impl Secrets {
         let is_error = match event.payload() {
             // Most events are no errors, so that they are looked over once, however many secrets there are.
             Payload::Data(data) => {
-                memmem::find(data, b"error").is_some()
+                ERROR.find(data).is_some()
                     && self.stand_in(data)
                     && Chunk::parse(data).is_ok_and(|chunk| chunk.is_error())
             }

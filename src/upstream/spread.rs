@@ -3,20 +3,21 @@
 //! Servers that know no streaming ignore `stream: true` (older gateways and hand-made ones do); a client that reads events would take their
 //! JSON for an empty answer.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
 
-use super::client::EventStream;
 use crate::{
     openai::{Json, Object},
-    sse::{self, encode},
+    sse::{self, Event, encode},
 };
 
 /// The events that say what `answer` does: its choices in one chunk, its usage in another where `request` asks for it, and `[DONE]`.
 ///
 /// `None` where it holds no choices.
-pub(super) fn events(answer: &Object, request: &Bytes) -> Option<EventStream> {
+pub(super) fn events(answer: &Object, request: &Bytes) -> Option<VecDeque<Event>> {
     let choices: Vec<Json> = answer
         .value("choices")?
         .items()?
@@ -43,11 +44,10 @@ pub(super) fn events(answer: &Object, request: &Bytes) -> Option<EventStream> {
     // Of any length: the answer was held to the limit of whole answers.
     let limit = bytes.len();
     let body = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(bytes.freeze())]);
-    let read: Vec<_> = sse::Events::new(body, limit)
-        .filter_map(|event| std::future::ready(event.ok().map(Ok)))
+    sse::Events::new(body, limit)
+        .filter_map(|event| std::future::ready(event.ok()))
         .collect()
-        .now_or_never()?;
-    Some(futures_util::stream::iter(read).boxed())
+        .now_or_never()
 }
 
 /// A choice of a whole answer as a chunk has it; a choice of a completion (`text`) is the same in both.

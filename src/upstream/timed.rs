@@ -1,6 +1,7 @@
 //! Events under the deadlines `idle` and `total`.
 //!
-//! Only `data:` events count as life: an upstream that sends comments for ever still times out.
+//! Only `data:` events count as life: an upstream that sends comments for ever still times out. And only the time counts in which somebody
+//! waits for the upstream: what a slow client takes is not the upstream's silence.
 
 use std::{
     pin::Pin,
@@ -9,10 +10,11 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::{Deadline, Error, client::Call};
 use crate::{
+    alarm::Alarm,
     outbound,
     sse::{self, Event, Payload},
 };
@@ -20,17 +22,22 @@ use crate::{
 /// How long the end of a body may take after `[DONE]`: with it the connection can be used again, without it a new one is opened.
 const DRAIN: Duration = Duration::from_millis(100);
 
+/// How many events may come without a look at the clock: one that always has another ready is never waited for.
+const UNWATCHED: u32 = 100;
+
 /// The events of one answer, watched.
 pub(super) struct Timed<S> {
     upstream: String,
     idle: Duration,
-    /// When the last `data:` event came, moved on by the time that the client took since.
-    last: Instant,
-    /// Since when the client has the turn: what it takes is not the upstream's silence.
-    handed_over: Option<Instant>,
+    /// How long was waited for the next `data:` event, up to `since`.
+    waited: Duration,
+    /// Since when somebody waits; `None`: the client has the turn.
+    since: Option<Instant>,
     total: (Instant, Duration),
-    sleep: Pin<Box<Sleep>>,
+    alarm: Alarm,
     events: S,
+    /// How many events came since the clock was looked at.
+    unwatched: u32,
     /// After `[DONE]`: when the rest is no longer waited for.
     drain_until: Option<Instant>,
     ended: bool,
@@ -42,29 +49,56 @@ impl<S> Timed<S> {
         Self {
             upstream: call.upstream.name().to_owned(),
             idle,
-            last: Instant::now(),
-            handed_over: None,
+            waited: Duration::ZERO,
+            since: None,
             total: (call.until, total),
-            sleep: Box::pin(tokio::time::sleep(idle)),
+            alarm: Alarm::new(Instant::now() + idle),
             events,
+            unwatched: 0,
             drain_until: None,
             ended: false,
         }
     }
 
-    fn overdue(&self, now: Instant) -> Option<Error> {
-        let (deadline, after) = if now >= self.total.0 {
-            (Deadline::Total, self.total.1)
-        } else if now >= self.last + self.idle {
-            (Deadline::Idle, self.idle)
-        } else {
-            return None;
+    /// Notes an event that came.
+    fn hear(&mut self, event: &Event) {
+        let since = self.since.take();
+        self.unwatched = self.unwatched % (UNWATCHED + 1) + 1;
+        match event.payload() {
+            Payload::Data(_) => self.waited = Duration::ZERO,
+            Payload::Done => self.drain_until = Some(Instant::now() + DRAIN),
+            Payload::Comment | Payload::Empty | Payload::Stray(_) => {
+                self.waited += since.map_or(Duration::ZERO, |since| since.elapsed());
+            }
+        }
+    }
+
+    /// Waits until a deadline passes: an error, or nothing where only the end of the body is waited for.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
+        let now = Instant::now();
+        self.unwatched = 0;
+        let since = *self.since.get_or_insert(now);
+        let (total, after) = self.total;
+        let silence = since + self.idle.saturating_sub(self.waited);
+        let (at, error) = match self.drain_until {
+            Some(drained) if drained < total.min(silence) => (drained, None),
+            _ if total <= silence => (total, Some((Deadline::Total, after))),
+            _ => (silence, Some((Deadline::Idle, self.idle))),
         };
-        Some(Error::Timeout {
-            upstream: self.upstream.clone(),
+        self.alarm.set(at);
+        self.alarm.poll(cx).map(|()| {
+            let (deadline, after) = error?;
+            Some(self.passed(deadline, after))
+        })
+    }
+
+    fn passed(&self, deadline: Deadline, after: Duration) -> Error {
+        let upstream = self.upstream.clone();
+        Error::Timeout {
+            upstream,
             deadline,
             after,
-        })
+        }
     }
 }
 
@@ -78,62 +112,34 @@ where
         if self.ended {
             return Poll::Ready(None);
         }
-        if let Some(since) = self.handed_over.take() {
-            self.last += since.elapsed();
-        }
-        match self.events.poll_next_unpin(cx) {
+        let (total, after) = self.total;
+        let ended = match self.events.poll_next_unpin(cx) {
+            Poll::Ready(Some(Ok(_))) if self.unwatched > UNWATCHED && Instant::now() >= total => {
+                Some(self.passed(Deadline::Total, after))
+            }
             Poll::Ready(Some(Ok(event))) => {
-                let now = Instant::now();
-                match event.payload() {
-                    Payload::Data(_) => self.last = now,
-                    Payload::Done => self.drain_until = Some(now + DRAIN),
-                    Payload::Comment | Payload::Empty | Payload::Stray(_) => {}
-                }
-                let Some(error) = self.overdue(now) else {
-                    self.handed_over = Some(now);
-                    return Poll::Ready(Some(Ok(event)));
-                };
-                self.ended = true;
-                Poll::Ready(Some(Err(error)))
+                self.hear(&event);
+                return Poll::Ready(Some(Ok(event)));
             }
             Poll::Ready(Some(Err(error))) => {
-                self.ended = true;
                 let upstream = self.upstream.clone();
-                Poll::Ready(Some(Err(match error {
+                Some(match error {
                     sse::Error::Decode(error) => Error::Invalid {
                         upstream,
                         detail: error.to_string(),
                     },
                     // The connection broke in the middle of an answer: what a client has is a beginning.
                     sse::Error::Body(_) => Error::Truncated { upstream },
-                })))
+                })
             }
-            Poll::Ready(None) => {
-                self.ended = true;
-                Poll::Ready(None)
-            }
-            Poll::Pending => loop {
-                let now = Instant::now();
-                if self.drain_until.is_some_and(|until| now >= until) {
-                    self.ended = true;
-                    return Poll::Ready(None);
-                }
-                if let Some(error) = self.overdue(now) {
-                    self.ended = true;
-                    return Poll::Ready(Some(Err(error)));
-                }
-                // The timer is set again only when it fires: an event a millisecond must not cost a timer each.
-                let next = (self.last + self.idle)
-                    .min(self.total.0)
-                    .min(self.drain_until.unwrap_or(self.total.0));
-                if self.sleep.deadline() > next || self.sleep.is_elapsed() {
-                    self.sleep.as_mut().reset(next);
-                }
-                if self.sleep.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
+            Poll::Ready(None) => None,
+            Poll::Pending => match self.poll_deadline(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(passed) => passed,
             },
-        }
+        };
+        self.ended = true;
+        Poll::Ready(ended.map(Err))
     }
 }
 
@@ -143,29 +149,35 @@ mod tests {
 
     use super::*;
 
-    fn timed(bytes: &'static str, idle: Duration) -> Timed<impl Stream<Item = TimedItem> + Unpin> {
-        let now = Instant::now();
-        let hour = Duration::from_secs(3600);
-        let body = futures_util::stream::iter([Ok(Bytes::from_static(bytes.as_bytes()))]);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    type Read = Result<Bytes, outbound::Error>;
+
+    /// The events of `body`, of a request that must be over at `end`.
+    fn timed<S>(body: S, idle: Duration, end: Instant) -> Timed<sse::Events<S>>
+    where
+        S: Stream<Item = Read> + Unpin,
+    {
         Timed {
             upstream: "u".into(),
             idle,
-            last: now,
-            handed_over: None,
-            total: (now + hour, hour),
-            sleep: Box::pin(tokio::time::sleep(idle)),
-            events: sse::Events::new(body.chain(futures_util::stream::pending()), 1000),
+            waited: Duration::ZERO,
+            since: None,
+            total: (end, HOUR),
+            alarm: Alarm::new(Instant::now() + idle),
+            events: sse::Events::new(body, 1000),
+            unwatched: 0,
             drain_until: None,
             ended: false,
         }
     }
 
-    type TimedItem = Result<Event, sse::Error<outbound::Error>>;
-
     #[tokio::test]
     async fn the_time_that_a_client_takes_is_not_the_upstreams_silence() {
         let idle = Duration::from_millis(50);
-        let mut events = timed("data: 1\n\n: ping\n\n: ping\n\n", idle);
+        let read = Bytes::from_static(b"data: 1\n\n: ping\n\n: ping\n\n");
+        let body = futures_util::stream::iter([Ok(read)]).chain(futures_util::stream::pending());
+        let mut events = timed(body, idle, Instant::now() + HOUR);
 
         assert!(events.next().await.unwrap().is_ok());
         // The client reads nothing for longer than the upstream may be silent.
@@ -182,5 +194,26 @@ mod tests {
             }
         ));
         assert!(events.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_upstream_that_always_has_another_event_ready_is_over_in_time() {
+        let read = Bytes::from("data: 1\n\n".repeat(10));
+        let body = futures_util::stream::repeat_with(move || Ok(read.clone()));
+        let mut events = timed(body, HOUR, Instant::now());
+        let ends = async {
+            loop {
+                if let Err(error) = events.next().await.unwrap() {
+                    return error;
+                }
+            }
+        };
+        assert!(matches!(
+            ends.await,
+            Error::Timeout {
+                deadline: Deadline::Total,
+                ..
+            }
+        ));
     }
 }

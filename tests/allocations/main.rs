@@ -45,4 +45,4 @@ fn a_hot_path_allocates_no_oftener_than_it_did() {
 }
 
 /// The most allocations of each path of [`paths::ALL`], in that order. Lower one when its path has become cheaper.
-const MOST: [u64; paths::ALL.len()] = [25, 93, 164, 28, 169, 253, 21, 706, 906, 21];
+const MOST: [u64; paths::ALL.len()] = [25, 93, 164, 28, 169, 253, 21, 706, 906, 21, 9, 9, 9, 9];

@@ -92,13 +92,13 @@ async fn restarts(
             let before = answers.load(Ordering::Relaxed);
             running[place].terminate();
             assert_eq!(running[place].end().await.0, Some(0));
+            // The other one answers while this one is away.
+            while answers.load(Ordering::Relaxed) == before {
+                tokio::task::yield_now().await;
+            }
             running[place] = instance(*address, upstream).await;
             // As every orchestrator does: the next one goes when this one is back.
             seen().await;
-            assert!(
-                answers.load(Ordering::Relaxed) > before,
-                "nobody asked while it was restarted"
-            );
         }
         over.store(1, Ordering::Relaxed);
     };

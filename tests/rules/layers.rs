@@ -7,11 +7,12 @@ use std::{
 };
 
 /// A module and what it may use, top layer last; `main` and `lib` may use everything.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("openai", &[]),
     ("sse", &[]),
     ("config", &[]),
     ("budget", &[]),
+    ("alarm", &[]),
     ("outbound", &["config"]),
     ("trace", &[]),
     ("telemetry", &["config", "trace"]),
@@ -19,7 +20,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("retrieval", &["config", "budget", "outbound"]),
     (
         "upstream",
-        &["config", "budget", "openai", "outbound", "sse"],
+        &["config", "alarm", "budget", "openai", "outbound", "sse"],
     ),
     (
         "rag",
@@ -51,6 +52,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
         "http",
         &[
             "config",
+            "alarm",
             "trace",
             "telemetry",
             "access",
@@ -66,6 +68,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
         "cli",
         &[
             "config",
+            "alarm",
             "telemetry",
             "access",
             "retrieval",

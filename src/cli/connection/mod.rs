@@ -7,6 +7,7 @@
 mod socket;
 
 use std::{
+    future::poll_fn,
     pin::Pin,
     sync::{
         Arc,
@@ -27,13 +28,16 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, sleep},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 use self::socket::Socket;
-use crate::http::Transport;
+use crate::{
+    alarm::{Alarm, Halt},
+    http::Transport,
+};
 
 /// How long a client may take to send the head of a request, the first one counted from its connection: slow ones must not hold a place.
 const HEAD: Duration = Duration::from_secs(30);
@@ -62,23 +66,30 @@ where
         transport,
         life: Arc::clone(&life),
     };
-    let connection = server.serve_connection(TokioIo::new(socket), service);
-    tokio::pin!(connection);
-    let clock = sleep(HEAD);
-    tokio::pin!(clock);
+    let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(socket), service));
+    let (mut clock, mut halt) = (Alarm::new(Instant::now() + HEAD), Halt::new(closing));
     let mut closed = None;
     loop {
-        tokio::select! {
-            ended = connection.as_mut() => return ended,
-            () = closing.cancelled(), if closed.is_none() => {}
-            () = clock.as_mut() => match (life.patience(life.now(), closed), closed) {
+        let woken = poll_fn(|cx| {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Woken::Ended(ended));
+            }
+            if closed.is_none() && halt.poll(cx).is_ready() {
+                return Poll::Ready(Woken::Closing);
+            }
+            clock.poll(cx).map(|()| Woken::Clock)
+        });
+        match woken.await {
+            Woken::Ended(ended) => return ended,
+            Woken::Closing => {}
+            Woken::Clock => match (life.patience(life.now(), closed), closed) {
                 (Some(wait), _) => {
-                    clock.as_mut().reset(Instant::now() + wait);
+                    clock.set(Instant::now() + wait);
                     continue;
                 }
                 (None, Some(_)) => return Ok(()),
                 (None, None) => {}
-            }
+            },
         }
         if life.was_heard() {
             // In good order: HTTP/2 tells the client which of its requests were still heard.
@@ -86,8 +97,18 @@ where
         }
         // A client that connected a moment ago has its first request on the way; hyper would hang up on it.
         closed = Some(life.now());
-        clock.as_mut().reset(Instant::now() + LAST_REST);
+        clock.set(Instant::now() + LAST_REST);
     }
+}
+
+/// Why the loop over a connection looks around.
+enum Woken<E> {
+    /// The connection is over.
+    Ended(E),
+    /// The process wants to end.
+    Closing,
+    /// It is time to look whether the connection holds its place for nothing.
+    Clock,
 }
 
 /// What a connection is doing. Times are milliseconds since it began.
@@ -139,13 +160,15 @@ impl Life {
             .map(|left| left.min(HEAD))
     }
 
-    fn hear(&self, now: u64) {
+    /// Notes that something came in; `now` is asked only where it matters.
+    fn hear(&self, now: impl FnOnce() -> u64) {
         self.heard.store(true, Ordering::Release);
         let is_head = !self.is_multiplexed.load(Ordering::Acquire);
-        if is_head && self.requests.load(Ordering::Acquire) == 0 {
-            // Only the first byte of a head begins its time: one byte now and then must not prolong it.
+        // Only the first byte of a head begins its time: one byte now and then must not prolong it.
+        let begins = self.head.load(Ordering::Acquire) == 0;
+        if is_head && begins && self.requests.load(Ordering::Acquire) == 0 {
             let (order, failed) = (Ordering::AcqRel, Ordering::Acquire);
-            let _ = self.head.compare_exchange(0, now.max(1), order, failed);
+            let _ = self.head.compare_exchange(0, now().max(1), order, failed);
         }
     }
 
@@ -302,10 +325,10 @@ mod tests {
         let life = Life::default();
         life.begin();
         life.end(0);
-        life.hear(50_000);
+        life.hear(|| 50_000);
         assert_eq!(life.patience(50_000, None), left(30));
 
-        life.hear(79_000);
+        life.hear(|| 79_000);
         assert_eq!(life.patience(79_000, None), left(1));
         assert_eq!(life.patience(80_000, None), None);
     }
@@ -332,7 +355,7 @@ mod tests {
         life.begin();
         life.is_multiplexed.store(true, Ordering::Release);
         life.end(0);
-        life.hear(1000);
+        life.hear(|| 1000);
 
         assert!(life.patience(60_000, None).is_some());
         assert_eq!(life.patience(120_000, None), None);

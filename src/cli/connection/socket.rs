@@ -78,7 +78,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
-            self.life.hear(self.life.now());
+            self.life.hear(|| self.life.now());
         }
         Poll::Ready(Ok(()))
     }

@@ -5,10 +5,7 @@
 
 mod upload;
 
-use std::sync::Arc;
-
 use axum::{
-    Extension,
     body::Body,
     extract::{Path, RawQuery},
     response::Response,
@@ -19,6 +16,7 @@ pub(super) use self::upload::create;
 use super::{
     error::{self, ApiError, Told},
     json,
+    middleware::visit::Visit,
     paging::{self, Order, Paging, number},
     sources,
 };
@@ -48,8 +46,7 @@ const SEARCHED: [&str; 3] = ["assistants", "user_data", "documents"];
 
 /// Lists the files that the caller may see.
 pub(super) async fn list(
-    Extension(app): Extension<Arc<App>>,
-    Extension(principal): Extension<Arc<Principal>>,
+    Visit { app, principal, .. }: Visit,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let mut paging = Paging::read(query.as_deref(), MOST, MOST)?;
@@ -75,8 +72,7 @@ pub(super) async fn list(
 
 /// One file.
 pub(super) async fn retrieve(
-    Extension(app): Extension<Arc<App>>,
-    Extension(principal): Extension<Arc<Principal>>,
+    Visit { app, principal, .. }: Visit,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let file = within(&app, &principal, &id).await?;
@@ -85,8 +81,7 @@ pub(super) async fn retrieve(
 
 /// The bytes of one file; of Paradigm's, the text that was read from it.
 pub(super) async fn content(
-    Extension(app): Extension<Arc<App>>,
-    Extension(principal): Extension<Arc<Principal>>,
+    Visit { app, principal, .. }: Visit,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let file = within(&app, &principal, &id).await?;
@@ -122,8 +117,7 @@ pub(super) async fn content(
 
 /// Deletes one file.
 pub(super) async fn delete(
-    Extension(app): Extension<Arc<App>>,
-    Extension(principal): Extension<Arc<Principal>>,
+    Visit { app, principal, .. }: Visit,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     writable(&app)?;

@@ -22,6 +22,7 @@ use crate::{
         error::{self, ApiError, Told},
         form::{self, Part, Parts},
         json,
+        middleware::visit::Visit,
     },
     openai::Json,
     rag::settings::RagOptions,
@@ -30,7 +31,7 @@ use crate::{
         documents::{FileStatus, Upload},
     },
 };
-use axum::{Extension, extract::Request, response::Response};
+use axum::{extract::Request, response::Response};
 use bytes::Bytes;
 use futures_util::{
     StreamExt,
@@ -48,8 +49,7 @@ const ELSEWHERE: [&str; 3] = ["batch", "fine-tune", "evals"];
 
 /// Stores a file.
 pub(in crate::http) async fn create(
-    Extension(app): Extension<Arc<App>>,
-    Extension(principal): Extension<Arc<Principal>>,
+    Visit { app, principal, .. }: Visit,
     request: Request,
 ) -> Result<Response, ApiError> {
     writable(&app)?;

@@ -2,42 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
 use http::{HeaderMap, HeaderName, header};
 use jiff::Timestamp;
 
-use super::access_log::Notes;
 use crate::{
     access::{Denied, Principal},
     app::App,
-    http::{Parts, error::ApiError},
+    http::error::ApiError,
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
-
-/// Lets a request with a good key pass, with the parts it will be answered by.
-pub(in crate::http) async fn authenticate(
-    State(parts): State<Parts>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let app = parts.load_full();
-    match principal(&app, request.headers()) {
-        Ok(principal) => {
-            if let Some(notes) = request.extensions().get::<Arc<Notes>>() {
-                notes.key(&principal.name);
-            }
-            request.extensions_mut().insert(principal);
-            request.extensions_mut().insert(app);
-            next.run(request).await
-        }
-        Err(error) => error.into_response(),
-    }
-}
 
 /// Whose key the request carries, in `api-key` or as a bearer.
 pub(in crate::http) fn principal(

@@ -5,16 +5,11 @@
 
 use std::time::Duration;
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
+use axum::extract::Request;
 use http::{HeaderName, Method, header};
-use tower::{Layer, ServiceExt};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use crate::{config::Cors, http::Parts};
+use crate::config::Cors;
 
 /// How long a browser may remember what it was allowed.
 const REMEMBERED: Duration = Duration::from_secs(3600);
@@ -42,27 +37,14 @@ const READABLE: [&str; 19] = [
     "x-upstream-request-id",
 ];
 
-/// Answers the questions that browsers ask before a page's request, and marks what the page may read.
-pub(in crate::http) async fn share(
-    State(parts): State<Parts>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let layer = match &parts.load().config.cors {
-        Cors::Off => None,
-        settings => {
-            let asks_only = request.method() == Method::OPTIONS;
-            // Any other OPTIONS is a request like each: the layer would answer all of them.
-            (!asks_only || is_question(settings, &request)).then(|| layer(settings))
-        }
-    };
-    match layer {
-        Some(layer) => match layer.layer(next).oneshot(request).await {
-            Ok(response) => response.into_response(),
-            Err(never) => match never {},
-        },
-        None => next.run(request).await,
+/// What answers the questions that browsers ask before a page's request, and marks what the page may read; `None`: no page may ask.
+pub(super) fn sharing(settings: &Cors, request: &Request) -> Option<CorsLayer> {
+    if *settings == Cors::Off {
+        return None;
     }
+    let asks_only = request.method() == Method::OPTIONS;
+    // Any other OPTIONS is a request like each: the layer would answer all of them.
+    (!asks_only || is_question(settings, request)).then(|| layer(settings))
 }
 
 /// Whether a browser asks in the name of a page that may ask.

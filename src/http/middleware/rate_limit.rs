@@ -8,14 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{
-    extract::Request,
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
+use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::access_log::Notes;
+use super::notes::Notes;
 use crate::{
     access::{KeyLimits, Kind, Principal, Refused, Standing},
     app::App,
@@ -40,29 +36,6 @@ const TOKENS: Names = [
     HeaderName::from_static("x-ratelimit-remaining-tokens"),
     HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
-
-/// Lets a request pass that its key's limits have room for.
-pub(in crate::http) async fn limit(request: Request, next: Next) -> Response {
-    let known = request.extensions();
-    let principal = known.get::<Arc<Principal>>();
-    let Some(limits) = principal.and_then(|principal| principal.limits.clone()) else {
-        return next.run(request).await;
-    };
-    let (app, notes) = (known.get::<Arc<App>>(), known.get::<Arc<Notes>>());
-    let (Some(app), Some(notes)) = (app.cloned(), notes.cloned()) else {
-        return next.run(request).await;
-    };
-    let mut response = match admit(&app, &limits, &notes).await {
-        Ok(()) => next.run(request).await,
-        Err(refused) => refused.into_response(),
-    };
-    // What a whole answer took is known before its head goes out, and so the head can tell it.
-    if !is_event_stream(response.headers()) {
-        notes.settle();
-    }
-    tell(response.headers_mut(), &limits, &notes);
-    response
-}
 
 /// Counts a request, and gives it its place among those under way.
 pub(in crate::http) async fn admit(
@@ -141,7 +114,12 @@ fn refuse(app: &App, limits: &KeyLimits, refused: Refused) -> ApiError {
 }
 
 /// Writes how the key stands in the place of what the upstream said of the gateway's own key: two sets would lie.
-fn tell(headers: &mut HeaderMap, limits: &KeyLimits, notes: &Notes) {
+pub(super) fn tell(response: &mut Response, limits: &KeyLimits, notes: &Notes) {
+    let headers = response.headers_mut();
+    // What a whole answer took is known before its head goes out, and so the head can tell it.
+    if !is_event_stream(headers) {
+        notes.settle();
+    }
     let now = Instant::now();
     let requests = notes.requests_left();
     let requests = requests.or_else(|| limits.standing(Kind::Requests, now));
@@ -154,6 +132,7 @@ fn tell(headers: &mut HeaderMap, limits: &KeyLimits, notes: &Notes) {
     for name in theirs {
         headers.remove(name);
     }
+    headers.reserve(REQUESTS.len() + TOKENS.len());
     for (names, standing) in [(REQUESTS, requests), (TOKENS, tokens)] {
         if let Some(standing) = standing {
             put(headers, names, &standing);

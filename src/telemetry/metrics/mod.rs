@@ -5,6 +5,7 @@
 //! Labels come from bounded sets: endpoints are routes, upstreams and keys are configured, and a model is named only when it is configured,
 //! listed, or was answered for by an upstream (the first `ANSWERED_MODELS` of those). Never content. `docs/observability.md` lists them all.
 
+mod accounts;
 mod labels;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use prometheus_client::{
 
 pub use self::labels::Report;
 use self::{
+    accounts::{Account, Accounts, Counters, Owner},
     labels::{Ended, Failure, Limited, Nothing, Outcome, Request, Road, Tokens, Upstream},
     text::plain,
 };
@@ -47,12 +49,14 @@ pub struct Metrics {
     /// Held while numbers of the moment are put in and told: a scraper and a collector may ask at once.
     telling: Mutex<()>,
     answered: Mutex<HashSet<String>>,
+    accounts: Accounts,
     requests: Family<Request, Counter>,
     durations: Family<Road, Histogram, fn() -> Histogram>,
     first_events: Family<Road, Histogram, fn() -> Histogram>,
     gaps: Family<Road, Histogram, fn() -> Histogram>,
     endings: Family<Ended, Counter>,
     searches: Family<Outcome, Counter>,
+    search_outcomes: Counters<&'static str>,
     search_times: Histogram,
     passages: Counter,
     defused: Counter,
@@ -79,12 +83,14 @@ impl Default for Metrics {
             registry: Registry::with_prefix("groundwire"),
             telling: Mutex::default(),
             answered: Mutex::default(),
+            accounts: Accounts::default(),
             requests: Family::default(),
             durations: Family::new_with_constructor(seconds),
             first_events: Family::new_with_constructor(seconds),
             gaps: Family::new_with_constructor(seconds),
             endings: Family::default(),
             searches: Family::default(),
+            search_outcomes: Counters::default(),
             search_times: seconds(),
             passages: Counter::default(),
             defused: Counter::default(),
@@ -224,62 +230,29 @@ impl Metrics {
 
     /// Counts a request that ended.
     pub fn record(&self, report: &Report<'_>) {
-        let road = Road {
-            endpoint: report.endpoint.to_owned(),
-            upstream: report.upstream.to_owned(),
+        let owner = Owner {
+            endpoint: report.endpoint,
+            upstream: report.upstream,
             model: self.model(report),
             mode: report.mode,
+            key: report.key,
         };
-        self.durations
-            .get_or_create(&road)
-            .observe(report.duration.as_secs_f64());
-        for (family, time) in [
-            (&self.first_events, report.first_event),
-            (&self.gaps, report.longest_gap),
-        ] {
-            if let Some(time) = time {
-                family.get_or_create(&road).observe(time.as_secs_f64());
-            }
-        }
+        self.accounts.with(&owner, |account| {
+            self.add(report, &owner, account);
+        });
         for (outcome, took) in report.searches {
-            self.searches.get_or_create(&Outcome { outcome }).inc();
+            let find = || self.searches.get_or_create(&Outcome { outcome }).clone();
+            self.search_outcomes.add(outcome, 1, find);
             if *outcome != "cached" {
                 self.search_times.observe(took.as_secs_f64());
             }
         }
         self.passages.inc_by(report.passages);
         self.defused.inc_by(report.defused);
-        for (kind, count) in report.tokens {
-            if count > 0 {
-                let tokens = Tokens {
-                    kind,
-                    upstream: road.upstream.clone(),
-                    model: road.model.clone(),
-                    key: report.key.to_owned(),
-                };
-                self.tokens.get_or_create(&tokens).inc_by(count);
-            }
-        }
         self.count_calls(report);
         for limit in report.limited {
             self.limited(report.key, limit);
         }
-        let ended = Ended {
-            endpoint: road.endpoint.clone(),
-            upstream: road.upstream.clone(),
-            mode: road.mode,
-            ending: report.ending,
-        };
-        self.endings.get_or_create(&ended).inc();
-        let request = Request {
-            endpoint: road.endpoint,
-            upstream: road.upstream,
-            model: road.model,
-            mode: road.mode,
-            key: report.key.to_owned(),
-            status: report.status,
-        };
-        self.requests.get_or_create(&request).inc();
     }
 
     /// Counts a request that was refused because too many were under way.
@@ -356,18 +329,50 @@ impl Metrics {
         }
     }
 
+    /// Adds a request to the numbers of its owner.
+    fn add(&self, report: &Report<'_>, owner: &Owner<'_>, account: &Account) {
+        let timed = [
+            (&self.durations, &account.duration, Some(report.duration)),
+            (&self.first_events, &account.first_event, report.first_event),
+            (&self.gaps, &account.gap, report.longest_gap),
+        ];
+        for (family, place, time) in timed {
+            if let Some(time) = time {
+                let find = || family.get_or_create(&owner.road()).clone();
+                place.get_or_init(find).observe(time.as_secs_f64());
+            }
+        }
+        for (kind, count) in report.tokens {
+            if count > 0 {
+                let find = || self.tokens.get_or_create(&owner.tokens(kind)).clone();
+                account.tokens.add(kind, count, find);
+            }
+        }
+        account.endings.add(report.ending, 1, || {
+            let ended = owner.ended(report.ending);
+            self.endings.get_or_create(&ended).clone()
+        });
+        account.statuses.add(report.status, 1, || {
+            let request = owner.request(report.status);
+            self.requests.get_or_create(&request).clone()
+        });
+    }
+
     /// The model as a label: anybody can write any name into a request.
-    fn model(&self, report: &Report<'_>) -> String {
+    fn model<'r>(&self, report: &Report<'r>) -> &'r str {
         if report.is_listed || report.model.is_empty() {
-            return report.model.to_owned();
+            return report.model;
         }
         let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        if answered.contains(report.model) {
+            return report.model;
+        }
         let is_short = report.model.len() <= 200;
         if (200..300).contains(&report.status) && is_short && answered.len() < ANSWERED_MODELS {
             answered.insert(report.model.to_owned());
+            return report.model;
         }
-        let known = answered.contains(report.model);
-        (if known { report.model } else { OTHER }).to_owned()
+        OTHER
     }
 }
 

@@ -40,6 +40,42 @@ fn the_names_of_answered_models_are_bounded() {
 }
 
 #[test]
+fn a_number_with_more_labels_than_are_remembered_is_found_again() {
+    let metrics = Metrics::default();
+    for _ in 0..2 {
+        for status in 400..410 {
+            asked(&metrics, "m", status, true);
+        }
+    }
+    let text = metrics.text(0, std::iter::empty(), None);
+
+    for status in 400..410 {
+        let told = |line: &&str| line.contains(&format!("status=\"{status}\""));
+        let line = text.lines().find(told).unwrap();
+        assert!(line.ends_with("} 2"), "{line}");
+    }
+}
+
+#[test]
+fn what_is_remembered_of_owners_is_bounded_and_no_number_starts_again() {
+    let metrics = Metrics::default();
+    for _ in 0..2 {
+        for number in 0..=accounts::MOST {
+            asked(&metrics, &format!("m{number}"), 200, true);
+        }
+    }
+
+    assert!(metrics.accounts.count() <= accounts::MOST);
+    let text = metrics.text(0, std::iter::empty(), None);
+    let counts: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("groundwire_requests_total{"))
+        .collect();
+    assert_eq!(counts.len(), accounts::MOST + 1);
+    assert!(counts.iter().all(|line| line.ends_with("} 2")));
+}
+
+#[test]
 fn every_sample_stands_below_the_type_of_its_family() {
     let metrics = Metrics::default();
     asked(&metrics, "m", 200, true);

@@ -3,11 +3,13 @@
 //! A request says in its own text what it wants: `"stream":true`, and `"bench":"100/20"` for 100 events at 20 ms. With the search tool on
 //! offer and no result of it in the conversation, the answer is a call of that tool. Each event carries the time at which it was sent.
 
+mod shared;
+
 use std::{
     fmt::Write as _,
     io,
     net::SocketAddr,
-    sync::{LazyLock, mpsc},
+    sync::{Arc, LazyLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -32,14 +34,26 @@ const STAMP_DIGITS: usize = 20;
 /// What times are counted from.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The passages of a search.
-const PASSAGES: usize = 5;
+/// What a search finds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    /// How many passages.
+    pub(crate) passages: usize,
+    /// How long each is.
+    pub(crate) characters: usize,
+}
 
-/// The characters of a passage.
-const PASSAGE_CHARACTERS: usize = 800;
+/// Where the stand-in listens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standin {
+    /// For HTTP/1.1.
+    pub(crate) address: SocketAddr,
+    /// For HTTP/2, as plain text and without asking first.
+    pub(crate) shared: SocketAddr,
+}
 
 /// Starts the stand-in in a thread of its own, which ends with the process.
-pub(crate) fn start() -> Result<SocketAddr, Error> {
+pub(crate) fn start(found: Found) -> Result<Standin, Error> {
     LazyLock::force(&EPOCH);
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
@@ -48,25 +62,31 @@ pub(crate) fn start() -> Result<SocketAddr, Error> {
             .build()?;
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let shared = TcpListener::bind("127.0.0.1:0").await?;
             // Nobody listens any more only when the bench has ended.
-            let _ = tell.send(listener.local_addr()?);
-            accept(listener).await
+            let _ = tell.send(Standin {
+                address: listener.local_addr()?,
+                shared: shared.local_addr()?,
+            });
+            let answers = Arc::new(Answers::new(found));
+            let over_http2 = shared::accept(shared, Arc::clone(&answers));
+            tokio::try_join!(accept(listener, answers), over_http2)
         })
     });
     Ok(told.recv()?)
 }
 
-async fn accept(listener: TcpListener) -> io::Result<()> {
-    let (connections, answers) = (TaskTracker::new(), &*Box::leak(Box::new(Answers::new())));
+async fn accept(listener: TcpListener, answers: Arc<Answers>) -> io::Result<()> {
+    let connections = TaskTracker::new();
     loop {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
         // A connection ends when its client closes it; what it says then concerns nobody.
-        connections.spawn(serve(socket, answers));
+        connections.spawn(serve(socket, Arc::clone(&answers)));
     }
 }
 
-async fn serve(mut socket: TcpStream, answers: &Answers) -> io::Result<()> {
+async fn serve(mut socket: TcpStream, answers: Arc<Answers>) -> io::Result<()> {
     let mut heard = Vec::with_capacity(16 << 10);
     while let Some(length) = read_request(&mut socket, &mut heard).await? {
         let request = heard.get(..length).unwrap_or_default();
@@ -225,13 +245,18 @@ pub(crate) fn age(stamp: u64, now: Instant) -> u64 {
 struct Answers {
     search: Vec<u8>,
     whole: Vec<u8>,
+    /// The same without its head.
+    whole_body: String,
     call: Vec<u8>,
     streamed_call: Vec<u8>,
 }
 
 impl Answers {
-    fn new() -> Self {
-        let results: Vec<_> = (1..=PASSAGES).map(passage).collect();
+    fn new(found: Found) -> Self {
+        let numbers = 1..=found.passages;
+        let results: Vec<_> = numbers
+            .map(|number| passage(number, found.characters))
+            .collect();
         let text = "Invoices of former customers are kept for ten years [1]. The data protection officer decides on exceptions \
                     [2], and the copies in Lyon are destroyed within a month after that [1][3].";
         let call = json!({"id": "call_1", "type": "function",
@@ -241,6 +266,7 @@ impl Answers {
         Self {
             search: whole(&json!({"results": results})),
             whole: whole(&completion(&spoken, "stop")),
+            whole_body: completion(&spoken, "stop").to_string(),
             call: whole(&completion(&called, "tool_calls")),
             streamed_call: streamed_call(call),
         }
@@ -286,7 +312,7 @@ fn streamed_call(mut call: serde_json::Value) -> Vec<u8> {
 }
 
 /// A result of a search in LightOn's shape, with a text that no other has.
-fn passage(number: usize) -> serde_json::Value {
+fn passage(number: usize, characters: usize) -> serde_json::Value {
     let words = [
         "invoices",
         "retention",
@@ -304,14 +330,14 @@ fn passage(number: usize) -> serde_json::Value {
         let word = words
             .get((index * number + index / 7) % words.len())
             .unwrap_or(&"");
-        if content.len() + 1 + word.len() > PASSAGE_CHARACTERS {
+        if content.len() + 1 + word.len() > characters {
             break;
         }
         content.push(' ');
         content.push_str(word);
     }
     json!({
-        "chunk_id": format!("550e8400-e29b-41d4-a716-44665544000{number}"), "content": content, "score": 0.95,
+        "chunk_id": format!("550e8400-e29b-41d4-a716-{number:012}"), "content": content, "score": 0.95,
         "scores": {"text": 0.92, "vision": null, "keyword": 11.4, "multivector": 24.8, "relevance": 0.95},
         "source": {
             "file_id": 510 + number, "filename": format!("policy-{number}.pdf"), "title": "Data policy", "mime_type": "pdf",
