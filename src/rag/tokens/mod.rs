@@ -17,8 +17,8 @@
 //! | Markdown lists, a CSV file of numbers | +10, +11 | +11, +11 | +10, +11 |
 //! | Japanese, Russian, Arabic | +10, +20, +9 | +48, +122, +175 | +59, +84, +115 |
 //!
-//! What is held of a limit until the upstream has counted need not be as exact: there half a kilobyte of a longer text stands for all of it, a
-//! [`Sample`]. Passages and context windows are never decided by one.
+//! What is held of a limit until the upstream has counted need not be as exact, nor what is told of passages that fit by their bytes: there half
+//! a kilobyte of a longer text stands for all of it, a [`Sample`]. Passages and context windows are never decided by one.
 
 mod counter;
 mod prices;

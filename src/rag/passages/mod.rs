@@ -1,5 +1,10 @@
 //! Which of the found passages the model is given, and why the others are not.
 
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use super::{defuse, tokens};
@@ -15,6 +20,8 @@ pub struct Source {
     pub index: usize,
     /// What was found.
     pub passage: Passage,
+    /// What it is called in the prompt, without its number: `[policy.pdf, p.3]`.
+    name: String,
     /// Its text as it stands in the prompt: defused, and cut where it alone was too long.
     prompt_text: String,
 }
@@ -51,10 +58,16 @@ pub struct Selection {
     pub sources: Vec<Source>,
     /// What it is not.
     pub dropped: Vec<Dropped>,
-    /// An estimate of the tokens that the passages take.
+    /// An estimate of the tokens that the passages take: of a sample of them, until the budget has decided on one.
     pub tokens: u32,
     /// The passages that held something which had to be defused.
     pub suspicious: Vec<String>,
+    /// How many of the sources, from the first on, are counted: the others fit whatever they take, since a token never covers less than a byte.
+    known: usize,
+    /// The tokens of those.
+    counted: u32,
+    /// The bytes of the others, heads included.
+    uncounted: usize,
 }
 
 /// What decides on a passage.
@@ -103,6 +116,7 @@ impl Selection {
                 brought.push(index);
             }
         }
+        self.estimate(bounds.style);
         brought
     }
 
@@ -111,8 +125,10 @@ impl Selection {
         let tokens = sources
             .iter()
             .map(|source| tokens::estimate(&source.prompt_text).saturating_add(10))
-            .sum();
+            .sum::<u32>();
         Self {
+            known: sources.len(),
+            counted: tokens,
             sources,
             tokens,
             ..Self::default()
@@ -139,8 +155,9 @@ impl Selection {
                 }
             }
         }
-        let blocks = self.sources.iter().map(|source| source.block(style));
-        self.tokens = blocks.map(|block| tokens::estimate(&block)).sum();
+        (self.known, self.counted) = (0, 0);
+        self.count(style);
+        self.tokens = self.counted;
         true
     }
 
@@ -221,28 +238,70 @@ impl Selection {
         let (text, suspicious) = defuse::defuse(&passage.content);
         let mut source = Source {
             index,
+            name: name(&passage),
             prompt_text: text.into_owned(),
             passage,
         };
-        let left = bounds.budget.saturating_sub(self.tokens);
-        let tokens = match tokens::within(&source.block(bounds.style), left) {
-            Some(tokens) => tokens,
-            // One passage always fits, if need be its beginning.
-            None if self.sources.is_empty() => {
-                source.prompt_text = cut(source.prompt_text.trim_start(), left);
-                tokens::estimate(&source.block(bounds.style))
-            }
-            None => {
-                self.drop(&source.passage, Reason::Budget);
-                return None;
-            }
-        };
+        let bytes = source.length(bounds.style);
+        let most = self.uncounted.saturating_add(bytes);
+        let fits = u32::try_from(most)
+            .is_ok_and(|most| self.counted.saturating_add(most) <= bounds.budget);
+        if fits {
+            self.uncounted = most;
+        } else {
+            // Only now does it matter what those before take.
+            self.count(bounds.style);
+            let left = bounds.budget.saturating_sub(self.counted);
+            let tokens = match tokens::within(&source.block(bounds.style), left) {
+                Some(tokens) => tokens,
+                // One passage always fits, if need be its beginning.
+                None if self.sources.is_empty() => {
+                    source.prompt_text = cut(source.prompt_text.trim_start(), left);
+                    tokens::estimate(&source.block(bounds.style))
+                }
+                None => {
+                    self.drop(&source.passage, Reason::Budget);
+                    return None;
+                }
+            };
+            self.counted = self.counted.saturating_add(tokens);
+            self.known += 1;
+        }
         if suspicious {
             self.suspicious.push(source.passage.chunk_id.clone());
         }
-        self.tokens = self.tokens.saturating_add(tokens);
         self.sources.push(source);
         Some(index)
+    }
+
+    /// Counts the sources that are not counted yet.
+    fn count(&mut self, style: Style) {
+        let blocks = self
+            .sources
+            .iter()
+            .skip(self.known)
+            .map(|source| source.block(style));
+        let tokens = blocks.map(|block| tokens::estimate(&block));
+        self.counted = tokens.fold(self.counted, u32::saturating_add);
+        self.known = self.sources.len();
+        self.uncounted = 0;
+    }
+
+    /// Notes what the sources take, as exactly as somebody has to know.
+    fn estimate(&mut self, style: Style) {
+        let is_decided = |dropped: &Dropped| dropped.reason == Reason::Budget;
+        if self.dropped.iter().any(is_decided) {
+            self.count(style);
+        }
+        let mut sample = tokens::Sample::of(self.uncounted);
+        let mut head = String::with_capacity(HEAD);
+        for source in self.sources.iter().skip(self.known) {
+            head.clear();
+            source.write_head(style, &mut head);
+            sample.add(&head);
+            sample.add(&source.prompt_text);
+        }
+        self.tokens = self.counted.saturating_add(sample.total());
     }
 }
 
@@ -255,21 +314,34 @@ impl Source {
     }
 
     fn write_block(&self, style: Style, out: &mut String) {
-        out.push_str(&self.head(style));
-        out.push('\n');
+        self.write_head(style, out);
         out.push_str(&self.prompt_text);
+    }
+
+    /// Writes the line before the text.
+    fn write_head(&self, style: Style, out: &mut String) {
+        if style == Style::Numbered {
+            // Writing to a `String` does not fail.
+            let _ = write!(out, "[{}] ", self.index);
+        }
+        out.push_str(&self.name);
+        out.push('\n');
+    }
+
+    /// How many bytes a block has.
+    fn length(&self, style: Style) -> usize {
+        let number = match style {
+            Style::Plain => 0,
+            Style::Numbered => 4 + self.index.checked_ilog10().unwrap_or(0) as usize,
+        };
+        number + self.name.len() + 1 + self.prompt_text.len()
     }
 
     /// `[policy.pdf, p.3]`, with the number before it where passages are numbered.
     pub fn head(&self, style: Style) -> String {
-        let name = defuse::file_name(&self.passage.source.filename);
-        let head = match self.passage.source.page_start {
-            Some(page) => format!("[{name}, p.{page}]"),
-            None => format!("[{name}]"),
-        };
         match style {
-            Style::Plain => head,
-            Style::Numbered => format!("[{}] {head}", self.index),
+            Style::Plain => self.name.clone(),
+            Style::Numbered => format!("[{}] {}", self.index, self.name),
         }
     }
 
@@ -280,6 +352,15 @@ impl Source {
             Some(page) => format!("{}, p.{page}", source.filename),
             None => source.filename.clone(),
         }
+    }
+}
+
+/// `[policy.pdf, p.3]`.
+fn name(passage: &Passage) -> String {
+    let name = defuse::file_name(&passage.source.filename);
+    match passage.source.page_start {
+        Some(page) => format!("[{name}, p.{page}]"),
+        None => format!("[{name}]"),
     }
 }
 
@@ -355,185 +436,4 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 fn is_ideograph(character: char) -> bool {
     matches!(character, '\u{3040}'..='\u{30FF}' | '\u{3400}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7AF}')
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{
-        config::WorkspaceId,
-        retrieval::{Scores, Source as Document, Workspace},
-    };
-
-    fn passage(id: &str, content: &str) -> Passage {
-        Passage {
-            chunk_id: id.into(),
-            content: content.into(),
-            score: 1.0,
-            scores: Scores {
-                relevance: Some(0.5),
-                ..Scores::default()
-            },
-            source: Document {
-                file_id: 1,
-                filename: "policy.pdf".into(),
-                page_start: Some(3),
-                ..Document::default()
-            },
-            workspace: Some(Workspace {
-                id: WorkspaceId(42),
-                name: "w".into(),
-            }),
-            image: None,
-            bboxes: None,
-        }
-    }
-
-    fn select(found: Vec<Passage>, budget: u32) -> Selection {
-        let mut selection = Selection::default();
-        let bounds = Bounds {
-            scope: &Scope::Every,
-            min_relevance: 0.0,
-            budget,
-            style: Style::Plain,
-        };
-        selection.add(found, &bounds);
-        selection
-    }
-
-    fn reasons(selection: &Selection) -> Vec<(&str, Reason)> {
-        selection
-            .dropped
-            .iter()
-            .map(|dropped| (dropped.chunk_id.as_str(), dropped.reason))
-            .collect()
-    }
-
-    #[test]
-    fn the_context_is_written_as_in_the_guides() {
-        let selection = select(
-            vec![passage("a", "Five years."), passage("b", "Then deleted.")],
-            1000,
-        );
-        assert_eq!(
-            selection.context(Style::Plain),
-            "[policy.pdf, p.3]\nFive years.\n\n[policy.pdf, p.3]\nThen deleted."
-        );
-        assert_eq!(
-            selection.context(Style::Numbered),
-            "[1] [policy.pdf, p.3]\nFive years.\n\n[2] [policy.pdf, p.3]\nThen deleted."
-        );
-    }
-
-    #[test]
-    fn a_passage_without_a_page_has_only_its_name() {
-        let mut unpaged = passage("a", "x");
-        unpaged.source.page_start = None;
-        assert_eq!(
-            select(vec![unpaged], 100).context(Style::Plain),
-            "[policy.pdf]\nx"
-        );
-    }
-
-    #[test]
-    fn what_stands_in_another_passage_is_dropped_and_the_larger_takes_its_place() {
-        let selection = select(
-            vec![
-                passage("small", "five years"),
-                passage("other", "x"),
-                passage("large", "kept for five years."),
-                passage("twin", "x"),
-            ],
-            1000,
-        );
-        let ids: Vec<&str> = selection
-            .sources
-            .iter()
-            .map(|source| source.passage.chunk_id.as_str())
-            .collect();
-        assert_eq!(ids, ["large", "other"]);
-        assert_eq!(
-            reasons(&selection),
-            [("small", Reason::Duplicate), ("twin", Reason::Duplicate)]
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_contained_is_found_wherever_it_stands(before in "[ab]{0,60}", part in "[ab]{0,4}|a{30,60}|[ab]{30,60}", after in "[ab]{0,60}", other in "[ab]{0,40}|a{20,80}") {
-            let text = [before, part.clone(), after].concat();
-            prop_assert!(contains(text.as_bytes(), part.as_bytes()));
-            prop_assert_eq!(contains(text.as_bytes(), other.as_bytes()), text.contains(&other));
-        }
-    }
-
-    #[test]
-    fn what_has_no_room_is_dropped_but_one_passage_always_fits() {
-        let long = "word ".repeat(200);
-        let selection = select(vec![passage("a", &long), passage("b", "short")], 30);
-        assert_eq!(reasons(&selection), [("b", Reason::Budget)]);
-        let text = &selection.sources[0].prompt_text;
-        assert!(text.ends_with("word") && text.len() < 200, "{text}");
-        assert_eq!(
-            selection.sources[0].passage.content, long,
-            "the source keeps its text as found"
-        );
-    }
-
-    #[test]
-    fn what_is_outside_the_scope_empty_or_irrelevant_is_dropped() {
-        let mut outside = passage("outside", "secret");
-        outside.workspace = Some(Workspace {
-            id: WorkspaceId(7),
-            name: "x".into(),
-        });
-        let mut nowhere = passage("nowhere", "secret");
-        nowhere.workspace = None;
-        let mut weak = passage("weak", "x");
-        weak.scores.relevance = Some(0.1);
-        let mut unknown = passage("unknown", "y");
-        unknown.scores.relevance = None;
-
-        let scope = Scope::Only(BTreeSet::from([WorkspaceId(42)]));
-        let mut selection = Selection::default();
-        let bounds = Bounds {
-            scope: &scope,
-            min_relevance: 0.3,
-            budget: 1000,
-            style: Style::Plain,
-        };
-        selection.add(
-            vec![outside, nowhere, weak, unknown, passage("empty", " \n")],
-            &bounds,
-        );
-
-        assert_eq!(selection.sources.len(), 1);
-        assert_eq!(
-            reasons(&selection),
-            [
-                ("outside", Reason::Scope),
-                ("nowhere", Reason::Scope),
-                ("weak", Reason::Relevance),
-                ("empty", Reason::Empty)
-            ]
-        );
-    }
-
-    #[test]
-    fn a_passage_keeps_its_number_when_it_is_found_again() {
-        let mut selection = select(vec![passage("a", "one"), passage("b", "two")], 1000);
-        let bounds = Bounds {
-            scope: &Scope::Every,
-            min_relevance: 0.0,
-            budget: 1000,
-            style: Style::Plain,
-        };
-        let brought = selection.add(vec![passage("c", "three"), passage("b", "two")], &bounds);
-        assert_eq!(brought, [2, 3]);
-        assert_eq!(selection.sources.len(), 3);
-    }
 }
