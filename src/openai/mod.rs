@@ -16,6 +16,7 @@ mod request;
 mod sound;
 pub mod vector_stores;
 mod walk;
+mod writer;
 
 use serde::Serialize;
 
@@ -27,6 +28,7 @@ pub use self::{
     error::ErrorBody,
     json::{Json, Object},
     message::Message,
+    writer::Writer,
 };
 
 /// `{"object": "list", "data": [...]}`.

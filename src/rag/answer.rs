@@ -7,21 +7,26 @@ use super::{citations, links::Links, report::Report};
 use crate::openai::{Identity, Json, Object, chunk::content_text};
 
 /// Adds the report and the annotations to an upstream's whole answer.
-pub fn finish(mut answer: Object, mut report: Report, links: Option<&Links>) -> Bytes {
+pub fn finish(answer: Object, mut report: Report, links: Option<&Links>) -> Bytes {
+    let mut changes = Vec::with_capacity(2);
     if let Some(mut choices) = answer.value("choices").and_then(Json::items) {
         for choice in &mut choices {
             finish_choice(choice, &mut report, links);
         }
         if links.is_some() {
-            answer.set("choices", Json::array(&choices));
+            changes.push(("choices", Json::array(&choices)));
         }
     }
-    answer.set("rag", report.to_json());
-    answer.to_json().bytes().clone()
+    changes.push(("rag", report.to_json()));
+    answer.with(&changes).into_bytes()
 }
 
 fn finish_choice(choice: &mut Json, report: &mut Report, links: Option<&Links>) {
-    let Some(mut object) = Object::parse(choice) else {
+    // Without citations nothing is added, and only one that ran out is told about.
+    if links.is_none() && memchr::memmem::find(choice.bytes(), b"\"length\"").is_none() {
+        return;
+    }
+    let Some(object) = Object::parse(choice) else {
         return;
     };
     let message = object.value("message").and_then(Object::parse);
@@ -37,19 +42,13 @@ fn finish_choice(choice: &mut Json, report: &mut Report, links: Option<&Links>) 
     {
         report.warnings.push(super::RAN_OUT.to_owned());
     }
-    let (Some(links), Some(mut message)) = (links, message) else {
+    let (Some(links), Some(message)) = (links, message) else {
         return;
     };
     let (annotations, unknown) = citations::annotate(&text, &report.selection, links);
+    let all = citations::joined(message.value("annotations"), &annotations);
+    *choice = object.with(&[("message", message.with(&[("annotations", all)]))]);
     report.warnings.extend(unknown);
-    let mut all = message
-        .value("annotations")
-        .and_then(Json::items)
-        .unwrap_or_default();
-    all.extend(annotations.iter().map(Json::of));
-    message.set("annotations", Json::array(&all));
-    object.set("message", message.to_json());
-    *choice = object.to_json();
 }
 
 fn text_of(choice: &Object, message: Option<&Object>) -> String {

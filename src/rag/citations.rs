@@ -3,12 +3,14 @@
 //! A marker is `[n]` with one to three digits, also in runs (`[1][2]`) and lists (`[1, 2]`), anywhere but in code and Markdown links. What is code
 //! and what is a link is decided by a CommonMark parser, not by us.
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
+use memchr::memmem::Finder;
 use pulldown_cmark::{Event, Options, Parser, Tag};
 use serde::Serialize;
 
 use super::{links::Links, passages::Selection};
+use crate::openai::{Json, Writer};
 
 /// One marker: where it stands, in bytes, and the numbers it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,14 +23,14 @@ pub struct Marker {
 
 /// A citation in the only shape that OpenAI's schema has for chat messages, with our keys inside.
 #[derive(Debug, Clone, Serialize)]
-pub struct Annotation {
+pub struct Annotation<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    url_citation: Citation,
+    url_citation: Citation<'a>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Citation {
+struct Citation<'a> {
     /// In Unicode scalar values of the content.
     start_index: usize,
     /// The same, exclusive.
@@ -36,7 +38,7 @@ struct Citation {
     title: String,
     url: String,
     file_id: String,
-    filename: String,
+    filename: &'a str,
     page: Option<u32>,
     source: usize,
 }
@@ -44,7 +46,7 @@ struct Citation {
 /// The markers of `content`, in order.
 pub fn markers(content: &str) -> Vec<Marker> {
     let mut found = candidates(content);
-    if !found.is_empty() {
+    if !found.is_empty() && may_hide(content.as_bytes()) {
         let hidden = hidden_ranges(content);
         found.retain(|marker| {
             !hidden
@@ -56,12 +58,14 @@ pub fn markers(content: &str) -> Vec<Marker> {
 }
 
 /// The annotations of `content`, and a line for each marker that names no source.
-pub fn annotate(
+pub fn annotate<'a>(
     content: &str,
-    selection: &Selection,
+    selection: &'a Selection,
     links: &Links,
-) -> (Vec<Annotation>, Vec<String>) {
+) -> (Vec<Annotation<'a>>, Vec<String>) {
     let mut annotations = Vec::new();
+    // Where the first annotation of each source is: to sign a link is most of the work, and one source is cited many times.
+    let mut firsts: Vec<(usize, usize)> = Vec::new();
     let mut unknown: Vec<usize> = Vec::new();
     let (mut bytes, mut characters) = (0, 0);
     for marker in markers(content) {
@@ -72,12 +76,21 @@ pub fn annotate(
         // A marker is ASCII: as many characters as bytes.
         let end_index = characters + marker.range.len();
         for number in marker.numbers {
+            let first = firsts.iter().find(|(source, _)| *source == number);
+            if let Some(first) = first.and_then(|(_, at)| annotations.get(*at)) {
+                let mut again = Annotation::clone(first);
+                again.url_citation.start_index = characters;
+                again.url_citation.end_index = end_index;
+                annotations.push(again);
+                continue;
+            }
             let Some(source) = selection.source(number) else {
                 if !unknown.contains(&number) {
                     unknown.push(number);
                 }
                 continue;
             };
+            firsts.push((number, annotations.len()));
             let document = &source.passage.source;
             annotations.push(Annotation {
                 kind: "url_citation",
@@ -87,7 +100,7 @@ pub fn annotate(
                     title: source.title(),
                     url: links.to(document),
                     file_id: document.file_id.to_string(),
-                    filename: document.filename.clone(),
+                    filename: &document.filename,
                     page: document.page_start,
                     source: number,
                 },
@@ -99,6 +112,20 @@ pub fn annotate(
         .map(|number| format!("the answer cites [{number}], but there is no such source"))
         .collect();
     (annotations, warnings)
+}
+
+/// The list of what the upstream annotated itself and of `annotations`.
+pub fn joined(upstreams: Option<&Json>, annotations: &[Annotation<'_>]) -> Json {
+    let mut out = Writer::with_capacity(400 * annotations.len() + 2);
+    out.open('[');
+    for own in upstreams.and_then(Json::items).into_iter().flatten() {
+        out.json(&own);
+    }
+    for annotation in annotations {
+        out.value(annotation);
+    }
+    out.close(']');
+    out.finish()
 }
 
 /// `content` without its markers and the spaces before them; `None` when it has none.
@@ -158,6 +185,19 @@ fn candidate(bytes: &[u8], start: usize) -> Option<Marker> {
             _ => return None,
         }
     }
+}
+
+/// Whether a text can hold code or a link at all: most answers do not, and a parser takes longer than all the rest.
+///
+/// Code stands between backticks, behind a fence or behind a deep indent; a link has its address behind its text, between angle brackets or in
+/// a definition.
+fn may_hide(content: &[u8]) -> bool {
+    static INDENT: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("    "));
+    let follows = |at: usize| matches!(content.get(at + 1), Some(b'(' | b':'));
+    memchr::memchr3(b'`', b'~', b'<', content).is_some()
+        || memchr::memchr(b'\t', content).is_some()
+        || memchr::memchr_iter(b']', content).any(follows)
+        || INDENT.find(content).is_some()
 }
 
 /// Where code and links are.
@@ -236,6 +276,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_not_parsed_hides_nothing(content in r"([\[\]()<>`~:#*|!0-9a-c\n\t-]|https://|    |\n  |> |- |1\. | ){0,40}") {
+            prop_assert!(may_hide(content.as_bytes()) || hidden_ranges(&content).is_empty());
+        }
+
         #[test]
         fn every_marker_is_where_it_says(content in r"[\[\]0-9, `a-cé\n()]{0,60}") {
             for marker in markers(&content) {

@@ -2,13 +2,12 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::passages::{Dropped, Selection, Source};
+use super::passages::{Selection, Source};
 use crate::{
-    config::{Mode, Sources, WorkspaceId},
-    openai::{Json, Object},
+    config::{Mode, Sources},
+    openai::{Json, Writer},
 };
 
 /// What an answer tells of its grounding.
@@ -55,80 +54,92 @@ impl Report {
 
     /// The whole object.
     pub fn to_json(&self) -> Json {
-        #[derive(Serialize)]
-        struct Whole<'a> {
-            mode: Mode,
-            queries: &'a [String],
-            sources: [(); 0],
-            dropped: &'a [Dropped],
-            usage: Usage,
-            warnings: &'a [String],
-        }
-        #[derive(Serialize)]
-        struct Usage {
-            searches: u32,
-            cached: u32,
-            passage_tokens: u32,
-        }
-        let whole = Json::of(&Whole {
-            mode: self.mode,
-            queries: &self.queries,
-            sources: [],
-            dropped: &self.selection.dropped,
-            usage: Usage {
-                searches: self.searches,
-                cached: self.cached,
-                passage_tokens: self.selection.tokens,
-            },
-            warnings: &self.warnings,
-        });
-        let told = match self.sources {
-            Sources::None => return whole,
-            Sources::Full | Sources::Reference => self.selection.sources.iter(),
-        };
-        let sources: Vec<Json> = told.map(|source| self.source(source)).collect();
-        with(&whole, "sources", Json::array(&sources))
+        self.with(&Map::new())
     }
 
-    fn source(&self, source: &Source) -> Json {
-        #[derive(Serialize)]
-        struct Told<'a> {
-            index: usize,
-            label: String,
-            filename: &'a str,
-            page_start: Option<u32>,
-            page_end: Option<u32>,
-            title: Option<&'a str>,
-            file_id: i64,
-            chunk_id: &'a str,
-            workspace_id: Option<WorkspaceId>,
-            score: f64,
+    /// The same, with what is known besides.
+    pub fn with(&self, more: &Map<String, Value>) -> Json {
+        let mut out = Writer::with_capacity(self.length());
+        out.open('{');
+        out.key("mode");
+        out.value(&self.mode);
+        out.key("queries");
+        out.value(&self.queries);
+        out.key("sources");
+        out.open('[');
+        if self.sources != Sources::None {
+            for source in &self.selection.sources {
+                self.write_source(source, &mut out);
+            }
         }
+        out.close(']');
+        out.key("dropped");
+        out.value(&self.selection.dropped);
+        out.key("usage");
+        out.open('{');
+        out.key("searches");
+        out.number(self.searches);
+        out.key("cached");
+        out.number(self.cached);
+        out.key("passage_tokens");
+        out.number(self.selection.tokens);
+        out.close('}');
+        out.key("warnings");
+        out.value(&self.warnings);
+        for (key, value) in more {
+            out.key(key);
+            out.value(value);
+        }
+        out.close('}');
+        out.finish()
+    }
+
+    /// Writes a source. The texts of passages are long, and a [`Writer`] writes them faster than a serializer.
+    fn write_source(&self, source: &Source, out: &mut Writer) {
         let passage = &source.passage;
         let document = &passage.source;
-        let told = Json::of(&Told {
-            index: source.index,
-            label: format!("[{}]", source.index),
-            filename: &document.filename,
-            page_start: document.page_start,
-            page_end: document.page_end,
-            title: document.title.as_deref(),
-            file_id: document.file_id,
-            chunk_id: &passage.chunk_id,
-            workspace_id: passage.workspace.as_ref().map(|workspace| workspace.id),
-            score: passage.score,
+        out.open('{');
+        out.key("index");
+        out.number(source.index);
+        out.key("label");
+        out.string(&format!("[{}]", source.index));
+        out.key("filename");
+        out.string(&document.filename);
+        for (key, page) in [
+            ("page_start", document.page_start),
+            ("page_end", document.page_end),
+        ] {
+            out.key(key);
+            out.value(&page);
+        }
+        out.key("title");
+        out.value(&document.title);
+        out.key("file_id");
+        out.number(document.file_id);
+        out.key("chunk_id");
+        out.string(&passage.chunk_id);
+        out.key("workspace_id");
+        out.value(&passage.workspace.as_ref().map(|workspace| workspace.id));
+        out.key("score");
+        out.value(&passage.score);
+        if self.sources == Sources::Full {
+            out.key("content");
+            out.string(&passage.content);
+        }
+        out.close('}');
+    }
+
+    /// About how long the object becomes.
+    fn length(&self) -> usize {
+        let texts = self.selection.sources.iter().map(|source| {
+            let content = &source.passage.content;
+            400 + content.len() + content.len() / 16
         });
         match self.sources {
-            Sources::Full => with(&told, "content", Json::string(&passage.content)),
-            Sources::None | Sources::Reference => told,
+            Sources::Full => 400 + texts.sum::<usize>(),
+            Sources::None | Sources::Reference => 400 + 400 * self.selection.sources.len(),
         }
     }
-}
-
-/// The object `json` with another value of `key`: the texts of passages are long, and [`Json::string`] writes them faster than a serializer.
-fn with(json: &Json, key: &str, value: Json) -> Json {
-    let object = Object::parse(json).unwrap_or_else(Object::empty);
-    object.with(&[(key, value)])
 }
 
 impl Timings {

@@ -4,12 +4,13 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use memchr::memmem::Finder;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -325,11 +326,8 @@ impl Outgoing {
         if first {
             grounding.told = true;
             grounding.report.warnings.append(&mut warnings);
-            let mut rag = Object::parse(&grounding.report.to_json()).unwrap_or_else(Object::empty);
-            for (key, value) in last.into_iter().filter(|(key, _)| key != "warnings") {
-                rag.set(&key, Json::of(&value));
-            }
-            object.set("rag", rag.to_json());
+            last.remove("warnings");
+            object.set("rag", grounding.report.with(&last));
         } else {
             object.set("rag", Json::of(&Value::Object(last)));
         }
@@ -429,15 +427,17 @@ struct Ended {
 
 /// Whether an event can hold a finish, a failure or a count of tokens.
 fn may_matter(data: &[u8]) -> bool {
-    memchr::memmem::find(data, b"\"error\"").is_some()
-        || says(data, b"\"finish_reason\"")
-        || says(data, b"\"usage\"")
+    /// Made once: to make one costs more than to look through an event.
+    static KEYS: LazyLock<[Finder<'_>; 3]> =
+        LazyLock::new(|| ["\"error\"", "\"finish_reason\"", "\"usage\""].map(Finder::new));
+    let [error, finish, usage] = &*KEYS;
+    error.find(data).is_some() || says(data, finish) || says(data, usage)
 }
 
 /// Whether `key`, quotes included, may stand before something other than `null`.
-fn says(data: &[u8], key: &[u8]) -> bool {
-    memchr::memmem::find_iter(data, key).any(|at| {
-        let rest = data.get(at + key.len()..).unwrap_or_default();
+fn says(data: &[u8], key: &Finder<'_>) -> bool {
+    key.find_iter(data).any(|at| {
+        let rest = data.get(at + key.needle().len()..).unwrap_or_default();
         let value = rest
             .iter()
             .position(|byte| !matches!(byte, b' ' | b':' | b'\t'))
@@ -447,20 +447,14 @@ fn says(data: &[u8], key: &[u8]) -> bool {
 }
 
 /// Adds `annotations` to those that the upstream gave.
-fn annotate_delta(choice: &mut Json, annotations: &[citations::Annotation]) {
-    let Some(mut object) = Object::parse(choice) else {
+fn annotate_delta(choice: &mut Json, annotations: &[citations::Annotation<'_>]) {
+    let Some(object) = Object::parse(choice) else {
         return;
     };
     let delta = object.value("delta").and_then(Object::parse);
-    let mut delta = delta.unwrap_or_else(Object::empty);
-    let mut all = delta
-        .value("annotations")
-        .and_then(Json::items)
-        .unwrap_or_default();
-    all.extend(annotations.iter().map(Json::of));
-    delta.set("annotations", Json::array(&all));
-    object.set("delta", delta.to_json());
-    *choice = object.to_json();
+    let delta = delta.unwrap_or_else(Object::empty);
+    let all = citations::joined(delta.value("annotations"), annotations);
+    *choice = object.with(&[("delta", delta.with(&[("annotations", all)]))]);
 }
 
 /// Pulls events from an upstream and gives what goes out; the first error is the last item.

@@ -1,7 +1,7 @@
 //! The end of a turn, and of a streamed answer, whichever turn it came with.
 
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::Voice;
 use crate::{
@@ -91,13 +91,13 @@ impl Voice {
         chunk.set("object", Json::of("chat.completion.chunk"));
         self.put_identity(&mut chunk);
 
-        let mut rag = Object::parse(&report.to_json()).unwrap_or_else(Object::empty);
-        rag.set("timings", Json::of(&session.timings.to_value()));
+        let mut more = Map::new();
+        more.insert("timings".to_owned(), session.timings.to_value());
         if self.progress.is_committed() {
-            rag.set("upstream", Json::of(&self.upstream));
-            rag.set("model", Json::of(&self.model));
+            more.insert("upstream".to_owned(), json!(self.upstream));
+            more.insert("model".to_owned(), json!(self.model));
         }
-        chunk.set("rag", rag.to_json());
+        chunk.set("rag", report.with(&more));
         sse::encode::data(chunk.to_json().bytes())
     }
 }
