@@ -5,16 +5,20 @@
 
 mod telemetry;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use groundwire::{
-    access::Scope,
+    access::{KeyLimits, Limiter, Scope},
     config::{self, InjectAs, Mode, Sources},
     openai::{ChatRequest, Object, chunk::Family},
     rag::{
-        self, answer, citations,
+        self, Progress, answer, citations,
         links::{Links, Signer},
         passages::{Bounds, Selection, Style},
         prompt::Grounding,
@@ -36,21 +40,33 @@ pub(crate) struct HotPath {
 pub(crate) type Operation = Box<dyn FnMut() -> usize>;
 
 /// All of them. The streams have a hundred events each, in reads of one event, but for the burst, which comes in one read.
-pub(crate) const ALL: [HotPath; 14] = [
+pub(crate) const ALL: [HotPath; 16] = [
     path("request_off", request_off),
     path("request_inject", request_inject),
     path("pack_passages", pack_passages),
     path("scan_markers", scan_markers),
     path("finish_inject", || finish(None)),
     path("finish_cited", || finish(Some(links()))),
-    path("stream_off", || streamed(Upstream::Paced, || None)),
+    path("stream_off", || {
+        streamed(Upstream::Paced, Key::Free, || None)
+    }),
+    path("stream_off_metered", || {
+        streamed(Upstream::Paced, Key::Metered, || None)
+    }),
     path("stream_inject", || {
-        streamed(Upstream::Paced, || Some(grounding(None)))
+        streamed(Upstream::Paced, Key::Free, || Some(grounding(None)))
+    }),
+    path("stream_inject_metered", || {
+        streamed(Upstream::Paced, Key::Metered, || Some(grounding(None)))
     }),
     path("stream_cited", || {
-        streamed(Upstream::Paced, || Some(grounding(Some(links()))))
+        streamed(Upstream::Paced, Key::Free, || {
+            Some(grounding(Some(links())))
+        })
     }),
-    path("stream_off_burst", || streamed(Upstream::Burst, || None)),
+    path("stream_off_burst", || {
+        streamed(Upstream::Burst, Key::Free, || None)
+    }),
     path("telemetry_span", telemetry::span),
     path("telemetry_line", telemetry::line),
     path("telemetry_record", telemetry::record),
@@ -126,9 +142,59 @@ fn finish(links: Option<Links>) -> Operation {
     })
 }
 
-fn streamed(upstream: Upstream, grounding: fn() -> Option<outgoing::Grounding>) -> Operation {
+/// Whose answer it is.
+#[derive(Clone, Copy)]
+pub(crate) enum Key {
+    /// A key without limits.
+    Free,
+    /// One whose tokens are limited.
+    Metered,
+}
+
+fn streamed(
+    upstream: Upstream,
+    key: Key,
+    grounding: fn() -> Option<outgoing::Grounding>,
+) -> Operation {
     let reads = reads(upstream, EVENTS);
-    Box::new(move || drain(relay(&reads, grounding())))
+    let limits = limits();
+    Box::new(move || drain(relay(&reads, progress(key, &limits), grounding())))
+}
+
+/// The limits of a key whose tokens are limited.
+pub(crate) fn limits() -> Arc<KeyLimits> {
+    let key = config::Key {
+        name: "acme".to_owned(),
+        sha256: Vec::new(),
+        expires: None,
+        disabled: false,
+        scope: config::KeyScope::Every,
+        search_api_key: None,
+        models: None,
+        upstreams: None,
+        allow_overrides: None,
+        limits: config::KeyLimits {
+            tokens_per_minute: Some(u32::MAX),
+            ..config::KeyLimits::default()
+        },
+        rag: config::RagLayer::default(),
+    };
+    let limiter = Limiter::new(&[key], None, None).ok();
+    match limiter.and_then(|limiter| limiter.of("acme")) {
+        Some(limits) => limits,
+        None => std::process::abort(),
+    }
+}
+
+/// The progress of an answer that a key asked for.
+pub(crate) fn progress(key: Key, limits: &Arc<KeyLimits>) -> Arc<Progress> {
+    let progress = Progress::default();
+    if let (Key::Metered, Some(Ok(Some(reservation)))) =
+        (key, limits.reserve(1, Instant::now()).now_or_never())
+    {
+        progress.tally.hold(reservation, 1);
+    }
+    Arc::new(progress)
 }
 
 /// What comes from an upstream for an answer of so many events.
@@ -168,6 +234,7 @@ pub(crate) fn reads(upstream: Upstream, events: usize) -> Vec<Bytes> {
 /// An answer on its way to the client.
 pub(crate) fn relay(
     reads: &[Bytes],
+    progress: Arc<Progress>,
     grounding: Option<outgoing::Grounding>,
 ) -> impl Stream<Item = Result<Bytes, rag::Error>> + Unpin + use<> {
     let body = stream::iter(reads.to_vec()).map(Ok::<_, Infallible>);
@@ -178,7 +245,7 @@ pub(crate) fn relay(
         Family::Chat,
         "upstream",
         "model",
-        Arc::default(),
+        progress,
         Timings::default(),
         true,
     );

@@ -1,4 +1,4 @@
-// Compares the estimate of src/rag/tokens.rs with what tokenizers count, and prints a Markdown table:
+// Compares the estimate of src/rag/tokens with what tokenizers count, and prints a Markdown table:
 //
 //   npm ci --prefix benches/tokens && npm start --silent --prefix benches/tokens
 //

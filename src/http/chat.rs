@@ -103,6 +103,7 @@ pub(super) async fn job(
         None => own_address(head),
     };
     Ok(Job {
+        mode: rag::mode(&settings, &asked.request),
         request: asked.request,
         endpoint: asked.endpoint,
         settings,
@@ -148,7 +149,7 @@ pub(super) async fn answer(
     arrived: Instant,
     notes: &Notes,
 ) -> Result<Response, ApiError> {
-    let mode = job.mode();
+    let mode = job.mode;
     if mode == Mode::Tool {
         tool::check(&job.request)?;
     }

@@ -148,20 +148,20 @@ impl ChatRequest {
 
     /// The body to send on: what the client wrote, with just the changes, for the model that the upstream calls `model`.
     pub fn body(&self, model: &str) -> Bytes {
-        if !self.messages_changed && model == self.model {
-            return self.object.to_json().bytes().clone();
-        }
-        let mut object = self.object.clone();
+        let mut changes = Vec::new();
         if model != self.model {
-            object.set("model", Json::of(model));
+            changes.push(("model", Json::string(model)));
         }
         if self.messages_changed {
-            object.set(
-                "messages",
-                Json::array(self.messages.iter().map(|message| &message.json)),
-            );
+            let messages = self.messages.iter().map(|message| &message.json);
+            changes.push(("messages", Json::array(messages)));
         }
-        object.to_json().bytes().clone()
+        let json = if changes.is_empty() {
+            self.object.to_json()
+        } else {
+            self.object.with(&changes)
+        };
+        json.into_bytes()
     }
 
     /// Takes the gateway's own annotations out of the assistant's messages.

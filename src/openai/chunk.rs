@@ -36,6 +36,9 @@ pub struct Chunk<'a> {
     /// The tokens so far.
     #[serde(borrow, default)]
     pub usage: Option<&'a RawValue>,
+    /// Padding.
+    #[serde(borrow, default)]
+    pub obfuscation: Option<&'a RawValue>,
     /// A failure in the middle of the stream.
     #[serde(borrow, default)]
     pub error: Option<&'a RawValue>,

@@ -5,12 +5,16 @@
 
 use std::{borrow::Cow, collections::HashSet, fmt, ops::Range};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::{
     Deserialize, Serialize,
-    de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{Error, IgnoredAny, Unexpected},
 };
-use serde_json::value::RawValue;
+
+use super::{
+    escape,
+    walk::{self, Walk},
+};
 
 /// One JSON text, known to be valid; cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,8 +23,20 @@ pub struct Json(Bytes);
 impl Json {
     /// Takes `bytes` when they hold exactly one JSON text.
     pub fn parse(bytes: Bytes) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice::<IgnoredAny>(&bytes)?;
+        check(&bytes)?;
         Ok(Self(bytes))
+    }
+
+    /// Takes what was written as one JSON text.
+    pub(super) fn written(text: Vec<u8>) -> Self {
+        Self(text.into())
+    }
+
+    /// Writes `text` as a JSON string.
+    pub fn string(text: &str) -> Self {
+        let mut out = Vec::with_capacity(text.len() + text.len() / 16 + 2);
+        escape::write(text, &mut out);
+        Self(out.into())
     }
 
     /// Writes `value` as JSON. A value that JSON cannot hold (a map with keys that are no strings) becomes `null`.
@@ -30,15 +46,15 @@ impl Json {
 
     /// A JSON array of `items`, each as it was written.
     pub fn array<'a>(items: impl IntoIterator<Item = &'a Json>) -> Self {
-        let mut out = BytesMut::from(&b"["[..]);
+        let mut out = vec![b'['];
         for (index, item) in items.into_iter().enumerate() {
             if index > 0 {
-                out.extend_from_slice(b",");
+                out.push(b',');
             }
             out.extend_from_slice(&item.0);
         }
-        out.extend_from_slice(b"]");
-        Self(out.freeze())
+        out.push(b']');
+        Self(out.into())
     }
 
     /// Reads the text as a `T`.
@@ -48,30 +64,22 @@ impl Json {
 
     /// The items of an array, each as it was written; `None` when the text is no array.
     pub fn items(&self) -> Option<Vec<Json>> {
-        struct Items<'b>(&'b Bytes);
-        impl<'de> Visitor<'de> for Items<'_> {
-            type Value = Vec<Json>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Json>, A::Error> {
-                let mut items = Vec::new();
-                while let Some(raw) = seq.next_element::<&'de RawValue>()? {
-                    items.push(Json(self.0.slice_ref(raw.get().as_bytes())));
-                }
-                Ok(items)
-            }
+        let mut walk = Walk::array(&self.0)?;
+        let mut items = Vec::new();
+        while let Some(item) = walk.item() {
+            items.push(Json(part(&self.0, item)));
         }
-        serde_json::Deserializer::from_slice(&self.0)
-            .deserialize_seq(Items(&self.0))
-            .ok()
+        Some(items)
     }
 
     /// The text.
     pub fn bytes(&self) -> &Bytes {
         &self.0
+    }
+
+    /// The text, alone.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
     }
 
     /// Whether the text is `null`.
@@ -96,9 +104,13 @@ pub struct Object {
     changed: bool,
 }
 
+/// How many fields are compared with each other to find one that stands twice; a set of them costs more until there are many.
+const FEW: usize = 16;
+
 #[derive(Clone, Debug)]
 struct Field {
-    key: String,
+    /// What it means, with no escape.
+    key: Bytes,
     value: Json,
     /// Where the entry begins in the source (after the value before it) and where its own value does. `None`: it was added.
     span: Option<Span>,
@@ -113,18 +125,40 @@ struct Span {
 impl Object {
     /// Reads an object; `None` when the text is valid JSON but no object.
     pub fn parse(json: &Json) -> Option<Self> {
-        Self::read(json.bytes().clone()).ok()
+        Self::walked(json.bytes().clone()).ok()
     }
 
     /// Reads an object from bytes that may hold anything.
     pub fn read(source: Bytes) -> Result<Self, serde_json::Error> {
-        let mut deserializer = serde_json::Deserializer::from_slice(&source);
-        let (fields, inside) = deserializer.deserialize_map(Fields(&source))?;
-        deserializer.end()?;
+        check(&source)?;
+        Self::walked(source)
+    }
+
+    /// Finds the fields of a text that is known to be JSON.
+    fn walked(source: Bytes) -> Result<Self, serde_json::Error> {
+        let mut walk = Walk::object(&source).ok_or_else(|| {
+            serde_json::Error::invalid_type(Unexpected::Other("another value"), &"a JSON object")
+        })?;
+        let mut fields = Vec::with_capacity(8);
+        let start = walk.at();
+        let mut gap = start;
+        while let Some(entry) = walk.entry() {
+            let key = match walk::key(source.get(entry.key).unwrap_or_default())? {
+                Cow::Borrowed(key) => source.slice_ref(key),
+                Cow::Owned(key) => key.into(),
+            };
+            let span = Some(Span {
+                gap,
+                value: entry.value.start,
+            });
+            gap = entry.value.end;
+            let value = Json(part(&source, entry.value));
+            fields.push(Field { key, value, span });
+        }
         Ok(Self {
             source,
             fields,
-            inside,
+            inside: start..gap,
             changed: false,
         })
     }
@@ -143,7 +177,7 @@ impl Object {
     pub fn value(&self, key: &str) -> Option<&Json> {
         self.fields
             .iter()
-            .find(|field| field.key == key)
+            .find(|field| field.key == key.as_bytes())
             .map(|field| &field.value)
     }
 
@@ -157,33 +191,41 @@ impl Object {
 
     /// The keys in order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().map(|field| field.key.as_str())
+        self.fields.iter().map(Field::key)
     }
 
     /// Keys and values in order.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Json)> {
-        self.fields
-            .iter()
-            .map(|field| (field.key.as_str(), &field.value))
+        self.fields.iter().map(|field| (field.key(), &field.value))
     }
 
     /// The first key that stands twice: two readers could take two meanings from it.
     pub fn duplicate_key(&self) -> Option<&str> {
-        // By a set: a request of many megabytes holds millions of keys.
+        if self.fields.len() <= FEW {
+            let twice = |at: &usize| {
+                let key = self.fields.get(*at).map(|field| &field.key);
+                let before = self.fields.iter().take(*at);
+                before.map(|field| Some(&field.key)).any(|one| one == key)
+            };
+            let at = (0..self.fields.len()).find(twice)?;
+            return self.fields.get(at).map(Field::key);
+        }
+        // A request of many megabytes holds millions of keys.
         let mut seen = HashSet::with_capacity(self.fields.len());
-        self.fields
-            .iter()
-            .map(|field| field.key.as_str())
-            .find(|key| !seen.insert(*key))
+        self.keys().find(|key| !seen.insert(*key))
     }
 
     /// Replaces the value of `key`, or adds it at the end.
     pub fn set(&mut self, key: &str, value: Json) {
         self.changed = true;
-        match self.fields.iter_mut().find(|field| field.key == key) {
+        match self
+            .fields
+            .iter_mut()
+            .find(|field| field.key == key.as_bytes())
+        {
             Some(field) => field.value = value,
             None => self.fields.push(Field {
-                key: key.to_owned(),
+                key: Bytes::copy_from_slice(key.as_bytes()),
                 value,
                 span: None,
             }),
@@ -192,7 +234,10 @@ impl Object {
 
     /// Takes `key` out.
     pub fn remove(&mut self, key: &str) -> Option<Json> {
-        let index = self.fields.iter().position(|field| field.key == key)?;
+        let index = self
+            .fields
+            .iter()
+            .position(|field| field.key == key.as_bytes())?;
         self.changed = true;
         Some(self.fields.remove(index).value)
     }
@@ -202,13 +247,23 @@ impl Object {
         if !self.changed {
             return Json(self.source.clone());
         }
-        let length: usize = self
-            .fields
-            .iter()
-            .map(|field| field.value.bytes().len() + field.key.len() + 8)
-            .sum();
+        self.with(&[])
+    }
+
+    /// The object as text, with `changes` as [`Object::set`] makes them: a copy of the object is spared.
+    pub fn with(&self, changes: &[(&str, Json)]) -> Json {
+        let changed = |key: &Bytes| {
+            let mut changes = changes.iter();
+            let change = changes.find(|(name, _)| name.as_bytes() == key);
+            change.map(|(_, value)| value)
+        };
+        let added = changes.iter().filter(|(key, _)| self.value(key).is_none());
+        let own = self.fields.iter().map(|field| &field.value);
+        let values = own.chain(changes.iter().map(|(_, value)| value));
+        let length: usize = values.map(|value| value.bytes().len()).sum();
+
         let Range { start, end } = self.inside;
-        let mut out = BytesMut::with_capacity(length + 16);
+        let mut out = Vec::with_capacity(length + self.source.len() / 2 + 64);
         out.extend_from_slice(self.source.get(..start).unwrap_or_default());
         for (index, field) in self.fields.iter().enumerate() {
             match field.span {
@@ -219,23 +274,37 @@ impl Object {
                         (0, _) => out.extend_from_slice(rest),
                         (_, true) => out.extend_from_slice(gap),
                         (_, false) => {
-                            out.extend_from_slice(b",");
+                            out.push(b',');
                             out.extend_from_slice(rest);
                         }
                     }
                 }
-                None => {
-                    if index > 0 {
-                        out.extend_from_slice(b",");
-                    }
-                    out.extend_from_slice(Json::of(&field.key).bytes());
-                    out.extend_from_slice(b":");
-                }
+                None => write_key(field.key(), index == 0, &mut out),
             }
-            out.extend_from_slice(field.value.bytes());
+            let value = changed(&field.key).unwrap_or(&field.value);
+            out.extend_from_slice(value.bytes());
+        }
+        for (index, (key, value)) in added.enumerate() {
+            write_key(key, self.fields.is_empty() && index == 0, &mut out);
+            out.extend_from_slice(value.bytes());
         }
         out.extend_from_slice(self.source.get(end..).unwrap_or_default());
-        Json(out.freeze())
+        Json(out.into())
+    }
+}
+
+/// Writes the beginning of a field that has none in the source.
+fn write_key(key: &str, is_first: bool, out: &mut Vec<u8>) {
+    if !is_first {
+        out.push(b',');
+    }
+    escape::write(key, out);
+    out.push(b':');
+}
+
+impl Field {
+    fn key(&self) -> &str {
+        std::str::from_utf8(&self.key).unwrap_or_default()
     }
 }
 
@@ -251,63 +320,16 @@ fn split_comma(gap: &[u8]) -> (bool, &[u8]) {
     }
 }
 
-struct Fields<'b>(&'b Bytes);
-
-impl<'de> Visitor<'de> for Fields<'_> {
-    type Value = (Vec<Field>, Range<usize>);
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields: Vec<Field> = Vec::with_capacity(8);
-        let begin = self.0.as_ptr() as usize;
-        let mut gap = self
-            .0
-            .iter()
-            .position(|byte| *byte == b'{')
-            .map_or(0, |at| at + 1);
-        let start = gap;
-        while let Some(key) = map.next_key_seed(Text)? {
-            let raw = map.next_value::<&'de RawValue>()?.get().as_bytes();
-            let value = (raw.as_ptr() as usize).saturating_sub(begin);
-            fields.push(Field {
-                key: key.into_owned(),
-                value: Json(self.0.slice_ref(raw)),
-                span: Some(Span { gap, value }),
-            });
-            gap = value + raw.len();
-        }
-        Ok((fields, start..gap))
-    }
+/// Checks that `bytes` are one JSON text.
+fn check(bytes: &[u8]) -> Result<(), serde_json::Error> {
+    let text = std::str::from_utf8(bytes).map_err(Error::custom)?;
+    serde_json::from_str::<IgnoredAny>(text)?;
+    Ok(())
 }
 
-/// Reads a string, borrowed where it holds no escape.
-pub(crate) struct Text;
-
-impl<'de> DeserializeSeed<'de> for Text {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Text {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Cow<'de, str>, E> {
-        Ok(Cow::Borrowed(text))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Cow<'de, str>, E> {
-        Ok(Cow::Owned(text.to_owned()))
-    }
+/// A part of `text`, which shares its memory.
+fn part(text: &Bytes, range: Range<usize>) -> Bytes {
+    text.slice_ref(text.get(range).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -369,6 +391,24 @@ mod tests {
         let mut empty = object("{ }");
         empty.set("b", Json::of(&2));
         assert_eq!(text(&empty), r#"{"b":2 }"#);
+    }
+
+    #[test]
+    fn changes_can_be_written_without_being_made() {
+        for source in [r#"{"a": 1, "b" :2}"#, r#"{"b":1}"#, "{}"] {
+            let changes = [
+                ("b", Json::of(&3)),
+                ("c", Json::of(&4)),
+                ("d", Json::of(&5)),
+            ];
+            let own = object(source);
+            let mut changed = own.clone();
+            for (key, value) in &changes {
+                changed.set(key, value.clone());
+            }
+            assert_eq!(own.with(&changes), changed.to_json());
+            assert_eq!(text(&own), source);
+        }
     }
 
     #[test]

@@ -3,10 +3,14 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
-use super::json::{Json, Object};
+use super::{
+    escape,
+    json::{Json, Object},
+    walk::{self, Walk},
+};
 
 /// A message as the client wrote it, with its role read.
 #[derive(Debug, Clone)]
@@ -18,19 +22,16 @@ pub struct Message {
 }
 
 /// Every field that decides what a message says: one that stands twice is a fault, because the upstream may take the other.
-#[derive(Deserialize)]
-struct View<'a> {
-    #[serde(borrow, default)]
-    role: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-    #[serde(default, rename = "tool_calls")]
-    _tool_calls: IgnoredAny,
-    #[serde(default, rename = "tool_call_id")]
-    _tool_call_id: IgnoredAny,
-    #[serde(default, rename = "function_call")]
-    _function_call: IgnoredAny,
-}
+const FIELDS: [&str; 5] = [
+    "role",
+    "content",
+    "tool_calls",
+    "tool_call_id",
+    "function_call",
+];
+
+/// The same of a part of a content.
+const PART_FIELDS: [&str; 3] = ["type", "text", "image_url"];
 
 #[derive(Deserialize)]
 struct Part<'a> {
@@ -38,17 +39,6 @@ struct Part<'a> {
     kind: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     text: Option<Cow<'a, str>>,
-}
-
-/// The same of a part of a content.
-#[derive(Deserialize)]
-struct PartKeys {
-    #[serde(default, rename = "type")]
-    _kind: IgnoredAny,
-    #[serde(default, rename = "text")]
-    _text: IgnoredAny,
-    #[serde(default, rename = "image_url")]
-    _image: IgnoredAny,
 }
 
 /// What is wrong with a message.
@@ -68,23 +58,28 @@ impl Message {
 
     /// Reads a message, or tells what is wrong with it.
     pub fn check(json: Json) -> Result<Self, Flaw> {
-        // An array would be taken for the fields in their order.
-        if !json.bytes().starts_with(b"{") {
-            return Err(Flaw::Shape);
-        }
-        let view: View<'_> = json.read().map_err(|_| flaw(&json))?;
-        let content = view.content.map_or("", RawValue::get);
-        if content.starts_with('[') {
+        let fields = walk::fields(json.bytes(), FIELDS);
+        let [role, content, ..] = fields.ok_or_else(|| flaw(&json))?;
+        let role: Option<String> = role
+            .map_or(Ok(None), serde_json::from_slice)
+            .map_err(|_| flaw(&json))?;
+        if let Some(content) = content {
             check_parts(content)?;
         }
-        let role = view.role.map(Cow::into_owned).unwrap_or_default();
+        let role = role.unwrap_or_default();
         Ok(Self { json, role })
     }
 
     /// A message of the gateway's own.
     pub fn new(role: &str, content: &str) -> Self {
+        let mut json = Vec::with_capacity(content.len() + content.len() / 16 + 40);
+        json.extend_from_slice(b"{\"role\":");
+        escape::write(role, &mut json);
+        json.extend_from_slice(b",\"content\":");
+        escape::write(content, &mut json);
+        json.push(b'}');
         Self {
-            json: Json::of(&json!({"role": role, "content": content})),
+            json: Json::written(json),
             role: role.to_owned(),
         }
     }
@@ -96,18 +91,39 @@ impl Message {
 
     /// The text of the content: a string itself, or the text parts of a list, each on a line of its own.
     pub fn text(&self) -> String {
-        let Some(object) = Object::parse(&self.json) else {
+        let Some(content) = self.content() else {
             return String::new();
         };
-        let Some(content) = object.value("content") else {
-            return String::new();
-        };
-        if let Ok(text) = content.read::<String>() {
+        if let Ok(text) = serde_json::from_slice(content) {
             return text;
         }
-        let parts = content.items().unwrap_or_default();
-        let texts: Vec<String> = parts.iter().filter_map(part_text).collect();
+        let mut texts = Vec::new();
+        each_part(content, |part| texts.extend(part_text(part)));
         texts.join("\n")
+    }
+
+    /// Gives each text of the content as it is written, the inside of a JSON string.
+    pub fn each_written(&self, mut give: impl FnMut(&str)) {
+        let Some(content) = self.content() else {
+            return;
+        };
+        if let Some(text) = walk::inside(content) {
+            give(text);
+        }
+        each_part(content, |part| {
+            let fields = walk::fields(part, ["type", "text"]);
+            if let Some([kind, Some(text)]) = fields
+                && kind.is_none_or(is_text)
+                && let Some(text) = walk::inside(text)
+            {
+                give(text);
+            }
+        });
+    }
+
+    fn content(&self) -> Option<&[u8]> {
+        let [content] = walk::fields(self.json.bytes(), ["content"])?;
+        content
     }
 
     /// Replaces the text of the content by what `change` makes of it, part by part; `None` from `change` leaves a part as it is.
@@ -122,20 +138,20 @@ impl Message {
         };
         if let Ok(text) = content.read::<Cow<'_, str>>() {
             let Some(changed) = change(&text) else { return };
-            object.set("content", Json::of(&changed));
+            object.set("content", Json::string(&changed));
         } else {
             let Some(mut parts) = content.items() else {
                 return;
             };
             let mut touched = false;
             for part in &mut parts {
-                let Some(text) = part_text(part) else {
+                let Some(text) = part_text(part.bytes()) else {
                     continue;
                 };
                 let (Some(changed), Some(mut inner)) = (change(&text), Object::parse(part)) else {
                     continue;
                 };
-                inner.set("text", Json::of(&changed));
+                inner.set("text", Json::string(&changed));
                 *part = inner.to_json();
                 touched = true;
             }
@@ -172,14 +188,8 @@ impl Message {
                 Json::array(&parts)
             }
             None => {
-                let own = content
-                    .and_then(|content| content.read::<String>().ok())
-                    .unwrap_or_default();
-                Json::of(&match (own.is_empty(), side) {
-                    (true, _) => text.to_owned(),
-                    (false, Side::Before) => format!("{text}\n\n{own}"),
-                    (false, Side::After) => format!("{own}\n\n{text}"),
-                })
+                let own = content.as_ref().and_then(|own| walk::inside(own.bytes()));
+                Json::written(joined(own.unwrap_or_default(), text, side))
             }
         };
         object.set("content", joined);
@@ -223,33 +233,69 @@ fn flaw(json: &Json) -> Flaw {
     twice.map_or(Flaw::Shape, |key| Flaw::Twice(key.to_owned()))
 }
 
-/// Checks that no part of a content says twice what it is or what it says.
-fn check_parts(content: &str) -> Result<(), Flaw> {
-    let parts: Vec<&RawValue> = serde_json::from_str(content).map_err(|_| Flaw::Shape)?;
-    // What is no object is the upstream's to refuse.
-    let objects = parts.iter().map(|part| part.get()).enumerate();
-    for (index, part) in objects.filter(|(_, part)| part.starts_with('{')) {
-        if serde_json::from_str::<PartKeys>(part).is_ok() {
-            continue;
+/// A JSON string of `text` and of `own`, which is the inside of one and stays as it was written.
+fn joined(own: &str, text: &str, side: Side) -> Vec<u8> {
+    let mut out = Vec::with_capacity(own.len() + text.len() + text.len() / 16 + 8);
+    let between = if own.is_empty() { "" } else { "\\n\\n" };
+    out.push(b'"');
+    match side {
+        Side::Before => {
+            escape::write_inside(text, &mut out);
+            out.extend_from_slice(between.as_bytes());
+            out.extend_from_slice(own.as_bytes());
         }
-        let object = Object::read(Bytes::copy_from_slice(part.as_bytes())).ok();
-        let twice = object.as_ref().and_then(Object::duplicate_key);
-        let key = twice.unwrap_or("type");
-        return Err(Flaw::Twice(format!("content[{index}].{key}")));
+        Side::After => {
+            out.extend_from_slice(own.as_bytes());
+            out.extend_from_slice(between.as_bytes());
+            escape::write_inside(text, &mut out);
+        }
     }
-    Ok(())
+    out.push(b'"');
+    out
 }
 
-fn part_text(part: &Json) -> Option<String> {
+/// Gives each part of a content that is a list.
+fn each_part<'a>(content: &'a [u8], mut give: impl FnMut(&'a [u8])) {
+    let Some(mut walk) = Walk::array(content) else {
+        return;
+    };
+    while let Some(part) = walk.item() {
+        give(content.get(part).unwrap_or_default());
+    }
+}
+
+/// Checks that no part of a content says twice what it is or what it says.
+fn check_parts(content: &[u8]) -> Result<(), Flaw> {
+    let mut flaw = None;
+    let mut index = 0_usize;
+    each_part(content, |part| {
+        // What is no object is the upstream's to refuse.
+        if flaw.is_none() && part.starts_with(b"{") && walk::fields(part, PART_FIELDS).is_none() {
+            let object = Object::read(Bytes::copy_from_slice(part)).ok();
+            let twice = object.as_ref().and_then(Object::duplicate_key);
+            let key = twice.unwrap_or("type");
+            flaw = Some(Flaw::Twice(format!("content[{index}].{key}")));
+        }
+        index += 1;
+    });
+    flaw.map_or(Ok(()), Err)
+}
+
+fn part_text(part: &[u8]) -> Option<String> {
     // As above: a list is no part.
-    if !part.bytes().starts_with(b"{") {
+    if !part.starts_with(b"{") {
         return None;
     }
-    let view: Part<'_> = part.read().ok()?;
+    let view: Part<'_> = serde_json::from_slice(part).ok()?;
     match view.kind.as_deref() {
         Some("text" | "input_text") | None => view.text.map(Cow::into_owned),
         Some(_) => None,
     }
+}
+
+/// Whether this `type` of a part says that it is text.
+fn is_text(kind: &[u8]) -> bool {
+    matches!(kind, b"\"text\"" | b"\"input_text\"" | b"null")
 }
 
 fn is_own(annotation: &Json) -> bool {
@@ -327,5 +373,8 @@ mod tests {
             r#"{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url"},["text","no part"],{"type":"text","text":"b"}]}"#,
         );
         assert_eq!(parts.text(), "a\nb");
+        let mut written = Vec::new();
+        parts.each_written(|text| written.push(text.to_owned()));
+        assert_eq!(written, ["a", "b"]);
     }
 }

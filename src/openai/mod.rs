@@ -8,12 +8,14 @@ pub mod chunk;
 pub mod completions;
 pub mod embeddings;
 pub mod error;
+pub mod escape;
 pub mod files;
 pub mod json;
 pub mod message;
 mod request;
 mod sound;
 pub mod vector_stores;
+mod walk;
 
 use serde::Serialize;
 

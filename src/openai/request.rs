@@ -42,12 +42,12 @@ pub(super) fn model(object: &Object) -> Result<String, Invalid> {
 
 /// The object as text, with `model` in place of the name that the client wrote.
 pub(super) fn body_for(object: &Object, written: &str, model: &str) -> Bytes {
-    if written == model {
-        return object.to_json().bytes().clone();
-    }
-    let mut object = object.clone();
-    object.set("model", Json::of(model));
-    object.to_json().bytes().clone()
+    let json = if written == model {
+        object.to_json()
+    } else {
+        object.with(&[("model", Json::string(model))])
+    };
+    json.into_bytes()
 }
 
 /// A field that is true or false; missing and `null` are false.

@@ -107,6 +107,9 @@ fn hides(text: &str) -> bool {
 }
 
 fn without_invisible(text: &str) -> Cow<'_, str> {
+    if !may_hold_invisible(text.as_bytes()) {
+        return Cow::Borrowed(text);
+    }
     let invisible = |character: char| match character {
         '\t' | '\n' => false,
         '\0'..='\u{1F}' | '\u{80}'..='\u{9F}' | '\u{E0000}'..='\u{E007F}' => true,
@@ -121,6 +124,15 @@ fn without_invisible(text: &str) -> Cow<'_, str> {
     } else {
         Cow::Borrowed(text)
     }
+}
+
+/// Whether a text has a byte that an invisible character has: most have none, and are looked at many bytes at a time.
+fn may_hold_invisible(text: &[u8]) -> bool {
+    // C1 characters begin with 0xC2 as others up to U+BF do, tag characters with 0xF3.
+    let may =
+        |byte: u8| (byte < 0x20 && byte != b'\t' && byte != b'\n') || matches!(byte, 0xc2 | 0xf3);
+    let mut steps = text.chunks(32);
+    steps.any(|step| step.iter().fold(false, |any, byte| any | may(*byte)))
 }
 
 #[cfg(test)]

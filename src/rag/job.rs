@@ -39,6 +39,8 @@ pub struct Job {
     pub request: ChatRequest,
     /// Where it asked that.
     pub endpoint: Endpoint,
+    /// How it is answered, as [`mode`] says.
+    pub mode: Mode,
     /// How it is grounded.
     pub settings: Rag,
     /// What the request itself said of that.
@@ -65,6 +67,19 @@ pub struct Job {
     pub progress: Arc<Progress>,
 }
 
+/// How a request is answered: as the settings say, unless one of their rules says that it is not searched for.
+pub fn mode(settings: &Rag, request: &ChatRequest) -> Mode {
+    // The rules read the whole question, which nobody needs where there is no search anyway.
+    match settings.mode {
+        Mode::Inject | Mode::Tool
+            if skip::matching(&settings.skip, &request.messages).is_some() =>
+        {
+            Mode::Off
+        }
+        mode => mode,
+    }
+}
+
 /// What the edge and a streamed answer tell each other.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -87,16 +102,6 @@ impl Progress {
 }
 
 impl Job {
-    /// How the request is answered: the settings, unless a rule says that it is not searched for.
-    pub fn mode(&self) -> Mode {
-        let skipped = skip::matching(&self.settings.skip, &self.request.messages);
-        if skipped.is_some() {
-            Mode::Off
-        } else {
-            self.settings.mode
-        }
-    }
-
     /// Holds the files that the request names to its scope: LightOn takes no workspaces beside files, so that it would search in any.
     pub(super) async fn check_files(&self) -> Result<(), Error> {
         let outside = self.reach.outside(&self.scope, &self.options.file_id);
@@ -141,13 +146,11 @@ impl Job {
         let answer = limit
             .unwrap_or(ANSWER_RESERVE)
             .max(self.resolved.route.min_completion_tokens);
-        let conversation = estimate::conversation(self);
-        let left = window
+        let room = window
             .saturating_sub(answer)
-            .saturating_sub(u32::try_from(conversation).unwrap_or(u32::MAX))
             .saturating_sub(self.endpoint.longest_beyond_first())
             .saturating_sub(100);
-        self.settings.passage_tokens.min(left)
+        estimate::left_beside_conversation(self, room, self.settings.passage_tokens)
     }
 
     /// Uses one of the searches that the caller's key may make, where the request is searched for before the model is asked.

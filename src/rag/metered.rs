@@ -64,6 +64,11 @@ impl Metered {
         self.said.add(text);
     }
 
+    /// The same of a text that is the inside of a JSON string.
+    pub(super) fn says_json(&mut self, inside: &str) {
+        self.said.add_json(inside);
+    }
+
     /// Notes what a chunk says: text, thoughts and calls.
     pub(super) fn relayed(&mut self, chunk: &Chunk<'_>) {
         for choice in chunk.choices.iter().flatten() {

@@ -10,6 +10,7 @@ pub mod defuse;
 pub mod delivery;
 pub mod estimate;
 pub mod filters;
+mod frame;
 mod ground;
 mod heard;
 mod job;
@@ -36,7 +37,7 @@ use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-pub use self::job::{Job, Progress};
+pub use self::job::{Job, Progress, mode};
 use self::{
     ground::Grounded,
     passages::Style,
@@ -125,7 +126,7 @@ impl Pipeline {
     /// Answers a request.
     pub async fn answer(self: Arc<Self>, mut job: Job) -> Result<Answer, Error> {
         job.request.remove_own_annotations();
-        let mode = job.mode();
+        let mode = job.mode;
         if mode != Mode::Off {
             job.check_files().await?;
         }

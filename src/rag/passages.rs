@@ -5,6 +5,9 @@ use serde::Serialize;
 use super::{defuse, tokens};
 use crate::{access::Scope, retrieval::Passage};
 
+/// The room that is made for the head of a passage, in bytes.
+const HEAD: usize = 64;
+
 /// A passage that the model is given, with its number.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -151,12 +154,21 @@ impl Selection {
 
     /// The passages as they stand in the prompt, a blank line between.
     pub fn context(&self, style: Style) -> String {
-        let blocks: Vec<String> = self
-            .sources
-            .iter()
-            .map(|source| source.block(style))
-            .collect();
-        blocks.join("\n\n")
+        let mut context = String::new();
+        self.write_context(style, &mut context);
+        context
+    }
+
+    /// Writes the same behind `out`.
+    pub fn write_context(&self, style: Style, out: &mut String) {
+        let texts = self.sources.iter().map(|source| &source.prompt_text);
+        out.reserve(texts.map(|text| text.len() + HEAD).sum());
+        for (index, source) in self.sources.iter().enumerate() {
+            if index > 0 {
+                out.push_str("\n\n");
+            }
+            source.write_block(style, out);
+        }
     }
 
     fn drop(&mut self, passage: &Passage, reason: Reason) {
@@ -213,21 +225,22 @@ impl Selection {
             passage,
         };
         let left = bounds.budget.saturating_sub(self.tokens);
-        let block = source.block(bounds.style);
-        if !tokens::fits(&block, left) {
-            if !self.sources.is_empty() {
+        let tokens = match tokens::within(&source.block(bounds.style), left) {
+            Some(tokens) => tokens,
+            // One passage always fits, if need be its beginning.
+            None if self.sources.is_empty() => {
+                source.prompt_text = cut(source.prompt_text.trim_start(), left);
+                tokens::estimate(&source.block(bounds.style))
+            }
+            None => {
                 self.drop(&source.passage, Reason::Budget);
                 return None;
             }
-            // One passage always fits, if need be its beginning.
-            source.prompt_text = cut(source.prompt_text.trim_start(), left);
-        }
+        };
         if suspicious {
             self.suspicious.push(source.passage.chunk_id.clone());
         }
-        self.tokens = self
-            .tokens
-            .saturating_add(tokens::estimate(&source.block(bounds.style)));
+        self.tokens = self.tokens.saturating_add(tokens);
         self.sources.push(source);
         Some(index)
     }
@@ -236,7 +249,15 @@ impl Selection {
 impl Source {
     /// The passage as it stands in the prompt.
     pub fn block(&self, style: Style) -> String {
-        format!("{}\n{}", self.head(style), self.prompt_text)
+        let mut block = String::with_capacity(self.prompt_text.len() + HEAD);
+        self.write_block(style, &mut block);
+        block
+    }
+
+    fn write_block(&self, style: Style, out: &mut String) {
+        out.push_str(&self.head(style));
+        out.push('\n');
+        out.push_str(&self.prompt_text);
     }
 
     /// `[policy.pdf, p.3]`, with the number before it where passages are numbered.
@@ -282,9 +303,30 @@ fn refuse(passage: &Passage, bounds: &Bounds<'_>) -> Option<Reason> {
 
 fn holds(larger: &Passage, smaller: &Passage) -> bool {
     let (larger, smaller) = (larger.content.trim(), smaller.content.trim());
-    larger.len() >= smaller.len()
-        && memchr::memmem::find(larger.as_bytes(), smaller.as_bytes()).is_some()
+    contains(larger.as_bytes(), smaller.as_bytes())
 }
+
+/// Whether `part` stands in `text`.
+///
+/// Every passage is compared with every other, and a search for a whole one costs far more to begin than the search for its first bytes, which
+/// stand in few others.
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    /// A text that repeats itself may hold those bytes everywhere; then the search for the whole is the faster one.
+    const TRIES: usize = 8;
+    if text.len() <= part.len() {
+        return text == part;
+    }
+    let beginning = part.get(..BEGINNING).unwrap_or(part);
+    let mut found = memchr::memmem::find_iter(text, beginning);
+    let mut places = found.by_ref().take(TRIES);
+    if places.any(|at| text.get(at..).is_some_and(|rest| rest.starts_with(part))) {
+        return true;
+    }
+    found.next().is_some() && memchr::memmem::find(text, part).is_some()
+}
+
+/// How many bytes of a passage are looked for at first.
+const BEGINNING: usize = 32;
 
 /// The longest beginning of `text` that is estimated at `budget` tokens, never cut inside a word.
 fn cut(text: &str, budget: u32) -> String {
@@ -318,6 +360,8 @@ fn is_ideograph(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::{
@@ -416,6 +460,15 @@ mod tests {
             reasons(&selection),
             [("small", Reason::Duplicate), ("twin", Reason::Duplicate)]
         );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_contained_is_found_wherever_it_stands(before in "[ab]{0,60}", part in "[ab]{0,4}|a{30,60}|[ab]{30,60}", after in "[ab]{0,60}", other in "[ab]{0,40}|a{20,80}") {
+            let text = [before, part.clone(), after].concat();
+            prop_assert!(contains(text.as_bytes(), part.as_bytes()));
+            prop_assert_eq!(contains(text.as_bytes(), other.as_bytes()), text.contains(&other));
+        }
     }
 
     #[test]

@@ -40,7 +40,11 @@ impl Grounding<'_> {
     pub fn text(&self) -> String {
         match self.template {
             Some(template) => self.rendered(template),
-            None => format!("{INSTRUCTIONS}\n\n{}", self.context()),
+            None => {
+                let mut out = format!("{INSTRUCTIONS}\n\n");
+                self.write_context(&mut out);
+                out
+            }
         }
     }
 
@@ -56,46 +60,52 @@ impl Grounding<'_> {
             }
             (InjectAs::User, None) => {
                 add_to_system(messages, &format!("{INSTRUCTIONS} {DATA}"));
-                add_to_last_user(messages, &self.context());
+                let mut context = String::new();
+                self.write_context(&mut context);
+                add_to_last_user(messages, &context);
             }
         }
     }
 
-    /// The passages as in the guides; what asks for their numbers stands behind them, near the question.
-    fn context(&self) -> String {
-        let context = format!("Context:\n{}", self.passages());
-        match self.style {
-            Style::Plain => context,
-            Style::Numbered => format!("{context}\n\n{CITE}"),
+    /// Writes the passages as in the guides; what asks for their numbers stands behind them, near the question.
+    fn write_context(&self, out: &mut String) {
+        out.push_str("Context:\n");
+        self.write_passages(out);
+        self.write_request_to_cite(out);
+    }
+
+    fn write_passages(&self, out: &mut String) {
+        if self.selection.sources.is_empty() {
+            out.push_str(NO_RESULTS);
+        } else {
+            self.selection.write_context(self.style, out);
         }
     }
 
-    fn passages(&self) -> String {
-        if self.selection.sources.is_empty() {
-            NO_RESULTS.to_owned()
-        } else {
-            self.selection.context(self.style)
+    fn write_request_to_cite(&self, out: &mut String) {
+        match self.style {
+            Style::Plain => {}
+            Style::Numbered => {
+                out.push_str("\n\n");
+                out.push_str(CITE);
+            }
         }
     }
 
     /// Fills the places of a template; what is filled in is not read for places again.
     fn rendered(&self, template: &str) -> String {
-        let passages = self.passages();
-        let mut out = String::with_capacity(template.len() + passages.len());
+        let mut out = String::with_capacity(template.len());
         let mut rest = template;
         while let Some((before, place, after)) = next_place(rest) {
             out.push_str(before);
-            out.push_str(match place {
-                Place::Context => &passages,
-                Place::Question => self.question,
-            });
+            match place {
+                Place::Context => self.write_passages(&mut out),
+                Place::Question => out.push_str(self.question),
+            }
             rest = after;
         }
         out.push_str(rest);
-        if self.style == Style::Numbered {
-            out.push_str("\n\n");
-            out.push_str(CITE);
-        }
+        self.write_request_to_cite(&mut out);
         out
     }
 }

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::passages::{Dropped, Selection, Source};
 use crate::{
-    config::{Mode, Sources},
-    openai::Json,
+    config::{Mode, Sources, WorkspaceId},
+    openai::{Json, Object},
 };
 
 /// What an answer tells of its grounding.
@@ -59,50 +59,76 @@ impl Report {
         struct Whole<'a> {
             mode: Mode,
             queries: &'a [String],
-            sources: Vec<Value>,
+            sources: [(); 0],
             dropped: &'a [Dropped],
-            usage: Value,
+            usage: Usage,
             warnings: &'a [String],
         }
-        let sources = match self.sources {
-            Sources::None => Vec::new(),
-            Sources::Full | Sources::Reference => self
-                .selection
-                .sources
-                .iter()
-                .map(|source| self.source(source))
-                .collect(),
-        };
-        Json::of(&Whole {
+        #[derive(Serialize)]
+        struct Usage {
+            searches: u32,
+            cached: u32,
+            passage_tokens: u32,
+        }
+        let whole = Json::of(&Whole {
             mode: self.mode,
             queries: &self.queries,
-            sources,
+            sources: [],
             dropped: &self.selection.dropped,
-            usage: json!({"searches": self.searches, "cached": self.cached, "passage_tokens": self.selection.tokens}),
+            usage: Usage {
+                searches: self.searches,
+                cached: self.cached,
+                passage_tokens: self.selection.tokens,
+            },
             warnings: &self.warnings,
-        })
+        });
+        let told = match self.sources {
+            Sources::None => return whole,
+            Sources::Full | Sources::Reference => self.selection.sources.iter(),
+        };
+        let sources: Vec<Json> = told.map(|source| self.source(source)).collect();
+        with(&whole, "sources", Json::array(&sources))
     }
 
-    fn source(&self, source: &Source) -> Value {
+    fn source(&self, source: &Source) -> Json {
+        #[derive(Serialize)]
+        struct Told<'a> {
+            index: usize,
+            label: String,
+            filename: &'a str,
+            page_start: Option<u32>,
+            page_end: Option<u32>,
+            title: Option<&'a str>,
+            file_id: i64,
+            chunk_id: &'a str,
+            workspace_id: Option<WorkspaceId>,
+            score: f64,
+        }
         let passage = &source.passage;
         let document = &passage.source;
-        let mut told = json!({
-            "index": source.index,
-            "label": format!("[{}]", source.index),
-            "filename": document.filename,
-            "page_start": document.page_start,
-            "page_end": document.page_end,
-            "title": document.title,
-            "file_id": document.file_id,
-            "chunk_id": passage.chunk_id,
-            "workspace_id": passage.workspace.as_ref().map(|workspace| workspace.id),
-            "score": passage.score,
+        let told = Json::of(&Told {
+            index: source.index,
+            label: format!("[{}]", source.index),
+            filename: &document.filename,
+            page_start: document.page_start,
+            page_end: document.page_end,
+            title: document.title.as_deref(),
+            file_id: document.file_id,
+            chunk_id: &passage.chunk_id,
+            workspace_id: passage.workspace.as_ref().map(|workspace| workspace.id),
+            score: passage.score,
         });
-        if let (Sources::Full, Some(told)) = (self.sources, told.as_object_mut()) {
-            told.insert("content".to_owned(), Value::String(passage.content.clone()));
+        match self.sources {
+            Sources::Full => with(&told, "content", Json::string(&passage.content)),
+            Sources::None | Sources::Reference => told,
         }
-        told
     }
+}
+
+/// The object `json` with another value of `key`: the texts of passages are long, and [`Json::string`] writes them faster than a serializer.
+fn with(json: &Json, key: &str, value: Json) -> Json {
+    let object = Object::parse(json).unwrap_or_else(Object::empty);
+    object.with(&[(key, value)])
 }
 
 impl Timings {

@@ -47,11 +47,16 @@ fn chat_ui_task(asked: &str) -> Option<&'static str> {
             .any(|known| task.starts_with(known))
             .then_some("open_webui_task");
     }
-    let asked = asked.replace("\r\n", "\n");
     LIBRECHAT_TITLES
         .iter()
-        .any(|known| asked.starts_with(known))
+        .any(|known| begins_with(asked, known))
         .then_some("librechat_title")
+}
+
+/// Whether `text` begins with `known`, wherever its lines end with a carriage return as well.
+fn begins_with(text: &str, known: &str) -> bool {
+    let mut bytes = text.bytes().filter(|byte| *byte != b'\r');
+    known.bytes().all(|known| bytes.next() == Some(known))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Error, Progress, citations,
+    frame::{Added, Adds, Frame},
     links::Links,
     report::{Report, Timings},
 };
@@ -21,6 +22,7 @@ use crate::{
     openai::{
         Identity, Json, Object,
         chunk::{Choice, Chunk, Family},
+        escape,
     },
     sse::{self, Event, Payload},
     upstream::{self, EventStream},
@@ -39,6 +41,7 @@ pub struct Outgoing {
     choices: Vec<Speaker>,
     /// Whether the upstream's identity is replaced: a chunk of the gateway's own went out first.
     renamed: Option<bool>,
+    frame: Frame,
     done: bool,
 }
 
@@ -85,6 +88,7 @@ impl Outgoing {
             include_usage,
             choices: Vec::new(),
             renamed: None,
+            frame: Frame::default(),
             done: false,
         }
     }
@@ -129,6 +133,12 @@ impl Outgoing {
         Ok(self.grounding.is_some().then(|| sse::encode::DONE.clone()))
     }
 
+    /// Parses the next chunk, whatever it is like.
+    #[cfg(test)]
+    pub(super) fn forget_frame(&mut self) {
+        self.frame = Frame::default();
+    }
+
     /// Whether every answer that began has its finish.
     pub fn has_finished(&self) -> bool {
         !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished)
@@ -140,15 +150,17 @@ impl Outgoing {
     }
 
     fn data(&mut self, event: Event, data: &Bytes) -> Result<Option<Bytes>, Error> {
-        // With retrieval off and tokens unlimited, only a finish and a failure matter, and most events hold neither word.
         let is_metered = self.progress.tally.is_metered();
-        if self.grounding.is_none()
-            && self.renamed == Some(false)
-            && !is_metered
-            && event.is_whole()
-            && !may_matter(data)
-        {
-            return Ok(event.relayed());
+        if event.is_whole() && self.renamed == Some(false) {
+            if let Some(added) = self.frame.added(data) {
+                self.add(added);
+                return Ok(event.relayed());
+            }
+            // With retrieval off and tokens unlimited, only a finish and a failure matter, and most events hold neither word.
+            let is_watched = self.grounding.is_some() || is_metered || self.frame.is_open();
+            if !is_watched && !may_matter(data) {
+                return Ok(event.relayed());
+            }
         }
         let chunk = match Chunk::parse(data) {
             Ok(chunk) => chunk,
@@ -181,6 +193,9 @@ impl Outgoing {
                 .is_some_and(|grounding| !grounding.told);
         let closes = self.grounding.is_some() && !ended.is_empty();
         if !renamed && !first && !closes && !counted {
+            if self.renamed.is_some() && chunk.usage.is_none() {
+                self.frame.keep(data, &chunk);
+            }
             return Ok(event.relayed());
         }
         let Ok(mut object) = Object::read(data.clone()) else {
@@ -196,6 +211,22 @@ impl Outgoing {
             self.put_rag(&mut object, first, &ended);
         }
         Ok(Some(sse::encode::data(object.to_json().bytes())))
+    }
+
+    /// Notes what a chunk says that adds text and nothing else.
+    fn add(&mut self, added: Added<'_>) {
+        self.frame.hit();
+        self.progress.tally.said(added.text);
+        let mut speakers = self.choices.iter_mut();
+        let speaker = speakers.find(|speaker| speaker.index == added.index);
+        let (Some(speaker), Adds::Answer) = (speaker, added.adds) else {
+            return;
+        };
+        speaker.spoke |= !added.text.is_empty();
+        let links = self.grounding.as_ref().map(|grounding| &grounding.links);
+        if links.is_some_and(Option::is_some) {
+            speaker.text.push_str(&escape::read(added.text));
+        }
     }
 
     /// Notes what the choices say; returns the positions in the chunk of those that ended with it.

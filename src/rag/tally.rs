@@ -202,6 +202,13 @@ impl Tally {
         }
     }
 
+    /// The same of a chunk that adds this text and nothing else: the inside of a JSON string.
+    pub(super) fn said(&self, inside: &str) {
+        if self.is_metered() {
+            self.lock().metered.says_json(inside);
+        }
+    }
+
     /// Estimates what a whole answer says, where tokens are limited and it has no count.
     pub fn relayed_whole(&self, answer: &Object) {
         self.steps.over(|call| heard::answer(call, answer));
@@ -230,6 +237,12 @@ impl Tally {
             let spent = self.lock().metered.spent();
             reservation.settle(spent, Instant::now());
         }
+    }
+
+    /// What would be settled now.
+    #[cfg(test)]
+    pub(super) fn spent(&self) -> u64 {
+        self.lock().metered.spent()
     }
 
     /// Notes the longest wait between two events.

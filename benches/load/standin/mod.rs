@@ -25,8 +25,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::{Error, client::nanoseconds};
 
-/// Stands before the time of sending in each event.
-pub(crate) const STAMP: &str = r#""system_fingerprint":"fp_"#;
+/// Stands before the time of sending in each event: the time takes the place of OpenAI's padding.
+pub(crate) const STAMP: &str = r#""obfuscation":""#;
 
 /// The digits of that time, in nanoseconds.
 const STAMP_DIGITS: usize = 20;
@@ -209,8 +209,9 @@ fn text_event(index: u32, events: u32) -> String {
     format!(
         concat!(
             r#"data: {{"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1763800000,"model":"bench","#,
-            r#"{stamp}{now:0digits$}","service_tier":"default","#,
-            r#""choices":[{{"index":0,"delta":{{{role}"content":"{text}"}},"logprobs":null,"finish_reason":{finish}}}]}}"#,
+            r#""system_fingerprint":"fp_bench","service_tier":"default","#,
+            r#""choices":[{{"index":0,"delta":{{{role}"content":"{text}"}},"logprobs":null,"finish_reason":{finish}}}],"#,
+            r#"{stamp}{now:0digits$}"}}"#,
             "\n\n"
         ),
         stamp = STAMP,

@@ -57,12 +57,7 @@ pub(super) fn json_of(line: &mut String, write: impl FnOnce(&mut String)) {
 pub(super) fn tamed(line: &mut String, write: impl FnOnce(&mut String)) {
     let began = line.len();
     write(line);
-    let is_tame = |text| {
-        // The control characters beyond ASCII begin with this byte, as a few letters do.
-        all(text, |byte| {
-            (byte >= b' ') & (byte != 0x7f) & (byte != 0xc2)
-        })
-    };
+    let is_tame = |text| all(text, |byte| !begins_control(byte));
     if line.get(began..).is_none_or(is_tame) {
         return;
     }

@@ -1,7 +1,8 @@
 //! The log: one line for each event, on stderr, as text or JSON.
 //!
 //! Spans and levels are those of `tracing-subscriber`, and a line is the one that its `fmt` layer would write. That layer and the writer of
-//! `tracing-appender` are not used, because together they took more than a tenth of what a relayed request costs.
+//! `tracing-appender` are not used, because the line of a request took 21,000 instructions with them (as JSON 32,000), and takes 5,000 (6,600)
+//! with these.
 
 mod escape;
 mod filter;
