@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     contents::Contents,
+    document::Value,
     environment::Environment,
     problem::{Problem, closest},
 };
@@ -29,6 +30,8 @@ pub(super) struct Reading<'e> {
     problems: RefCell<Vec<Problem>>,
     variables: RefCell<BTreeSet<String>>,
     keys: RefCell<BTreeSet<String>>,
+    /// Texts in which a reference was replaced: no problem may quote them.
+    hidden: RefCell<BTreeSet<String>>,
 }
 
 impl<'e> Reading<'e> {
@@ -41,11 +44,27 @@ impl<'e> Reading<'e> {
             problems: RefCell::default(),
             variables: RefCell::default(),
             keys: RefCell::default(),
+            hidden: RefCell::default(),
         }
     }
 
     pub(super) fn report(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
+    }
+
+    /// Keeps what a replaced reference made of a value out of all problems: what is told of it by names is told behind its setting's back.
+    pub(super) fn hide(&self, value: &Value) {
+        match value {
+            Value::Text(text) => {
+                let mut hidden = self.hidden.borrow_mut();
+                // Of `upstream/model` either half may be told alone.
+                let halves = text.split_once('/').map(|(first, second)| [first, second]);
+                let texts = halves.into_iter().flatten().chain([text.as_str()]);
+                hidden.extend(texts.map(|text| format!("`{text}`")));
+            }
+            Value::List(items) => items.iter().for_each(|item| self.hide(item)),
+            _ => {}
+        }
     }
 
     /// What stands in a part of the configuration.
@@ -75,6 +94,12 @@ impl<'e> Reading<'e> {
                 None => "unset it; two underscores stand between a section and its key".to_owned(),
             };
             problems.push(Problem::new(name, "no setting has this variable", remedy));
+        }
+        for text in self.hidden.into_inner() {
+            for problem in &mut problems {
+                problem.wrong = problem.wrong.replace(&text, "its value");
+                problem.remedy = problem.remedy.replace(&text, "its value");
+            }
         }
         problems
     }

@@ -90,8 +90,12 @@ impl<'r> Section<'r> {
             );
         }
         let mut shown = true;
-        let setting = given::expand(self.reading.env, written?, &mut shown)
-            .and_then(|value| as_setting(&Given { value, shown }));
+        let setting = given::expand(self.reading.env, written?, &mut shown).and_then(|value| {
+            if !shown {
+                self.reading.hide(&value);
+            }
+            as_setting(&Given { value, shown })
+        });
         Some(setting.map_err(|fault| fault.at(self.path_of(key))))
     }
 

@@ -40,8 +40,8 @@ pub(super) async fn create(
         return Err(ApiError::bad_request("invalid_value", message).param("rag.mode"));
     }
     // Settings are for chat as well: the nearest that a prompt can have is to be searched for beforehand.
-    if job.settings.mode == Mode::Tool {
-        job.settings.mode = Mode::Inject;
+    if job.mode == Mode::Tool {
+        job.mode = Mode::Inject;
     }
     rate_limit::hold_tokens(&app, &principal, &mut job).await?;
     chat::answer(&app, job, arrived, &notes).await

@@ -11,12 +11,13 @@ use crate::{
     program::Program,
     stage::{QUESTION, Stage, TWICE, becomes, each},
     support::{reply::Reply, server::Server},
+    watch,
 };
 
 /// Sends the request and leaves when `there` is over, without having heard a whole answer.
 async fn leaves(stage: &Stage, there: impl Future) {
     let asking = async {
-        let mut response = stage.ask().send().await.unwrap();
+        let mut response = watch::send(stage.ask()).await.unwrap();
         while response.chunk().await.unwrap().is_some() {}
         panic!("the answer ended");
     };
@@ -63,7 +64,7 @@ fn client_leaves_in_mid_stream() {
         stage.prepared();
         stage.upstream.push(kind.begun().hang());
 
-        let mut response = stage.ask().send().await.unwrap();
+        let mut response = watch::send(stage.ask()).await.unwrap();
         while kind.said(&first_event(&response.chunk().await.unwrap().unwrap())) != "a" {}
         assert_eq!(stage.gateway.app().metrics.open_streams.get(), 1);
         drop(response);
@@ -89,7 +90,7 @@ fn client_leaves_while_the_answer_flows_and_is_not_read() {
         stage.upstream.push(kind.begun().repeat(event));
 
         // The head alone is read: what comes behind it fills the buffers, and then nothing moves.
-        let response = stage.ask().send().await.unwrap();
+        let response = watch::send(stage.ask()).await.unwrap();
         drop(response);
 
         stage.upstream.closed().await;

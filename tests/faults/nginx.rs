@@ -25,6 +25,7 @@ use crate::{
     kind::Kind,
     stage::{QUESTION, Stage, TWICE, becomes},
     support::reply::Gate,
+    watch,
 };
 
 /// How long the start may take.
@@ -137,7 +138,7 @@ async fn a_piece_is_through_nginx_before_the_upstream_has_the_next() {
             .post(format!("http://{}/v1{}", nginx.address(), kind.path()))
             .header("content-type", "application/json")
             .body(kind.question("m", QUESTION).to_string());
-        let mut response = request.send().await.unwrap();
+        let mut response = watch::send(request).await.unwrap();
         let mut text = String::new();
         // Were the answer buffered, this would wait for ever: the gate opens behind it.
         while !text.contains("\"a\"") {
@@ -168,7 +169,7 @@ async fn a_client_of_nginx_that_leaves_ends_the_upstream_request() {
         .post(format!("http://{}/v1{}", nginx.address(), kind.path()))
         .header("content-type", "application/json")
         .body(kind.question("m", QUESTION).to_string());
-    let mut response = request.send().await.unwrap();
+    let mut response = watch::send(request).await.unwrap();
     response.chunk().await.unwrap();
     drop(response);
 

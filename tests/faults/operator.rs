@@ -88,7 +88,7 @@ async fn ask(kind: Kind, program: &Program, streams: &watch::Sender<usize>) -> S
     let request = program.post(&format!("/v1{}", kind.path()), &body);
     // No connection stays behind it: the sockets are counted.
     let request = request.header("connection", "close");
-    let mut response = request.send().await.unwrap();
+    let mut response = crate::watch::send(request).await.unwrap();
     assert_eq!(response.status(), 200);
     let mut text = Vec::new();
     while let Some(piece) = response.chunk().await.unwrap() {

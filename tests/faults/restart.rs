@@ -17,6 +17,7 @@ use crate::{
     program::Program,
     stage::QUESTION,
     support::{reply::Reply, server::Server},
+    watch,
 };
 
 /// How many clients ask at the same time.
@@ -62,7 +63,7 @@ async fn ask(front: SocketAddr, over: &AtomicUsize, answers: &AtomicUsize) {
                 .header("content-type", "application/json")
                 .header("connection", "close")
                 .body(kind.question("m", QUESTION).to_string());
-            let response = request.send().await.unwrap();
+            let response = watch::send(request).await.unwrap();
             let status = response.status();
             let text = response.text().await.unwrap();
             assert_eq!(status, 200, "{text}");

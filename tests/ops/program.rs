@@ -180,18 +180,18 @@ impl Program {
     /// Asks for `path`.
     pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
         let url = format!("{}{path}", self.gateway);
-        watch::answer(self.client.get(url).send().await.unwrap()).await
+        watch::send(self.client.get(url)).await.unwrap()
     }
 
     /// Sends a chat request.
     pub(crate) async fn chat(&self, body: &Value) -> reqwest::Response {
-        watch::answer(self.chat_request(body).send().await.unwrap()).await
+        watch::send(self.chat_request(body)).await.unwrap()
     }
 
     /// Sends a chat request with a key.
     pub(crate) async fn chat_as(&self, key: &str, body: &Value) -> reqwest::Response {
         let request = self.chat_request(body).bearer_auth(key);
-        watch::answer(request.send().await.unwrap()).await
+        watch::send(request).await.unwrap()
     }
 
     /// A request to `path` with a JSON body.

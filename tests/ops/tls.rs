@@ -95,11 +95,11 @@ async fn both_versions_of_http_are_spoken_and_links_say_https() {
         .http1_only()
         .tls_certs_only([certificate]);
 
-    let by_two = issued.client().get(program.url("/healthz")).send().await;
+    let by_two = watch::send(issued.client().get(program.url("/healthz"))).await;
     let old = old.build().unwrap().get(program.url("/healthz"));
-    let by_one = old.send().await;
+    let by_one = watch::send(old).await;
     let answer = chat(&issued.client(), &program, &question("How long?"));
-    let answer = answer.send().await.unwrap().text().await.unwrap();
+    let answer = watch::send(answer).await.unwrap().text().await.unwrap();
 
     assert_eq!(by_two.unwrap().version(), http::Version::HTTP_2);
     assert_eq!(by_one.unwrap().version(), http::Version::HTTP_11);
@@ -121,15 +121,16 @@ async fn a_new_certificate_is_taken_and_no_open_answer_is_cut() {
     let mut program = Program::start(folder(&first, &relaying(&upstream))).await;
     let mut body = question("x");
     body["stream"] = json!(true);
-    let mut stream = chat(&first.client(), &program, &body).send().await.unwrap();
+    let stream = chat(&first.client(), &program, &body);
+    let mut stream = watch::send(stream).await.unwrap();
     stream.chunk().await.unwrap().unwrap();
 
     second.put_into(program.folder());
     // Between the two renames the files do not belong together, which may be told and changes nothing.
     program.says(TAKEN).await;
     let health = program.url("/healthz");
-    let by_new = second.client().get(&health).send().await;
-    let by_old = first.client().get(&health).send().await;
+    let by_new = watch::send(second.client().get(&health)).await;
+    let by_old = watch::send(first.client().get(&health)).await;
     gate.open();
     let rest = stream.text().await.unwrap();
 
@@ -145,7 +146,10 @@ async fn a_broken_certificate_is_told_and_the_old_one_stays() {
     let mut program = Program::start(folder(&issued, &relaying(&upstream))).await;
     let stays = async |program: &Program| {
         let health = program.url("/healthz");
-        issued.client().get(health).send().await.unwrap().status()
+        watch::send(issued.client().get(health))
+            .await
+            .unwrap()
+            .status()
     };
 
     fs::write(program.folder().join("cert.pem"), "no certificate").unwrap();
@@ -174,7 +178,7 @@ async fn who_is_slow_to_agree_on_tls_holds_nobody_up_and_is_cut() {
         .map(|_| TcpStream::connect(&address).unwrap())
         .collect();
 
-    let health = issued.client().get(program.url("/healthz")).send().await;
+    let health = watch::send(issued.client().get(program.url("/healthz"))).await;
     assert_eq!(health.unwrap().status(), 200);
 
     let mut one = silent.pop().unwrap();
@@ -194,7 +198,7 @@ async fn a_drain_does_not_wait_for_who_never_agreed() {
     let mut program = Program::start(folder(&issued, &text)).await;
     let _silent = TcpStream::connect(program.authority()).unwrap();
     // The next connection is answered only after the silent one was accepted.
-    let health = issued.client().get(program.url("/healthz")).send().await;
+    let health = watch::send(issued.client().get(program.url("/healthz"))).await;
     assert_eq!(health.unwrap().status(), 200);
 
     program.terminate();

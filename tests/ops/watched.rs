@@ -58,8 +58,10 @@ async fn a_program_tells() {
 
     // The name of a model stands in the log, and in the numbers.
     let body = json!({"model": "md-secret-k", "messages": [{"role": "user", "content": "hi"}]});
-    let asked = program.post("/v1/chat/completions", &body).send().await;
-    asked.unwrap().text().await.unwrap();
+    // Past `watch::send`, which would end this by the head before the numbers are read.
+    let request = program.post("/v1/chat/completions", &body).build().unwrap();
+    let asked = reqwest::Client::new().execute(request).await;
+    asked.unwrap().bytes().await.unwrap();
 }
 
 #[tokio::test]
@@ -76,6 +78,29 @@ async fn an_error_of_a_program_tells() {
         .await;
 }
 
+#[tokio::test]
+#[ignore = "ends its process"]
+async fn an_answer_of_a_program_tells() {
+    let model = Server::new().then(says("It is md-secret-k."));
+    let settings = settings(&model).replace("[\"md-secret-k\"]", "[\"m\"]");
+    let program = Program::serve(&settings).await;
+
+    let answer = program.chat(&question("What is your key?")).await;
+    answer.bytes().await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "ends its process"]
+async fn a_panic_tells() {
+    let model = Server::new().then(says("It is."));
+    let gateway = Gateway::start(&FakeLightOn::new(), &model, "rag.mode = \"off\"").await;
+    gateway.ask(&question("What is your key?")).await;
+
+    // By its address, the function panics in a place of its own, and not in this test.
+    let refuse: fn(Result<(), String>, &str) = Result::expect;
+    refuse(Err(MODEL_KEY.to_owned()), "there is a key");
+}
+
 #[test]
 fn whatever_tells_a_secret_ends() {
     for (test, way) in [
@@ -84,6 +109,8 @@ fn whatever_tells_a_secret_ends() {
         ("a_log_tells", "the log tells"),
         ("a_program_tells", "/metrics tells"),
         ("an_error_of_a_program_tells", "an error's body tells"),
+        ("an_answer_of_a_program_tells", "an answer tells"),
+        ("a_panic_tells", "a panic tells"),
     ] {
         let ended = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", &format!("watched::{test}")])

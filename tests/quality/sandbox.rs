@@ -91,7 +91,8 @@ async fn ask(
     });
     let request = client.post(format!("{gateway}/v1/chat/completions"));
     let request = request.header("content-type", "application/json");
-    let response = request.body(body.to_string()).send().await.unwrap();
+    let request = request.body(body.to_string());
+    let response = watch::send(request).await.unwrap();
     assert!(response.status().is_success(), "{}", response.status());
     let events = response.text().await.unwrap();
     let chunks: Vec<Value> = events

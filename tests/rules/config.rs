@@ -139,6 +139,10 @@ fn no_problem_shows_a_secret() {
         format!("[upstreams.gpu]\nbase_url = '{secret}'\napi_key = ['{secret}']"),
         format!("[[keys]]\nname = 'a'\nworkspace_id = [1]\nsha256 = '{secret}'"),
         "[upstreams.scaleway]".to_owned(),
+        // Found by the fuzzer: names are told by others than the setting that has them.
+        "default_upstream = '${KEY}'\n[rag]\nrewrite_model = 'h/${KEY}'".to_owned(),
+        "[models.b]\nupstream = '${KEY}'\n[models.c]\nfallback = ['${KEY}']\nrag = { rewrite_model = '${KEY}/m' }".to_owned(),
+        "[[keys]]\nname = '${KEY}'\nmodels = ['${KEY}']\nupstreams = ['${KEY}']".to_owned(),
     ] {
         let told = Config::parse(&text, &env).unwrap_err().to_string();
         assert!(!told.contains(secret), "{text}\n{told}");

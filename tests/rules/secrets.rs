@@ -52,6 +52,10 @@ fn every_gateway_of_a_test_is_watched() {
             );
         }
         starts += text.matches("watch::router(").count();
+        assert!(
+            !(text.contains("rogram") && text.contains(".send()")),
+            "tests/{name} asks the program by itself; `watch::send` does it and looks at the answer"
+        );
     }
     assert!(starts >= 8, "{starts} are all that were found");
 }

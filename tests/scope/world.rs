@@ -3,9 +3,9 @@
 //! A marker names its workspace, the search key that it was found with and the scope that was searched, in letters and digits alone, so that
 //! it survives JSON, headers and links unchanged: whatever comes out of the gateway is searched for markers, and each must be the caller's.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 /// The workspaces' numbers: some that look like each other, and two that are one number to whoever reads them as floats.
 pub(crate) const WORKSPACES: [i64; 8] = [
@@ -120,7 +120,9 @@ impl Marker {
 
     /// Every marker in `text`; one that was cut counts as one of nowhere, which nobody may see.
     pub(crate) fn all_in(text: &[u8]) -> impl Iterator<Item = Self> {
-        memmem::find_iter(text, "Zq")
+        static BEGIN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Zq"));
+        BEGIN
+            .find_iter(text)
             .map(|at| Self::read(text.get(at..at + 10).unwrap_or_default()))
     }
 

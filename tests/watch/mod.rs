@@ -10,13 +10,13 @@
 )]
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     io::{self, Read as _, Write as _},
     net::TcpStream,
     path::Path,
     pin::Pin,
     process::Command,
-    sync::{Mutex, MutexGuard, Once, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -30,11 +30,13 @@ use axum::{
 };
 use bytes::Bytes;
 use groundwire::{
+    app::App,
     config::{ApiKey, Config, SearchBackend},
     http::{self, Parts},
 };
 use http_body::{Frame, SizeHint};
-use memchr::memmem;
+use http_body_util::BodyExt as _;
+use memchr::memmem::Finder;
 use regex::Regex;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
@@ -45,16 +47,16 @@ const SHORTEST: usize = 8;
 const LONGEST: usize = 200;
 
 /// Every secret that a gateway of this process was configured with.
-static SECRETS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+static SECRETS: Mutex<BTreeMap<String, Finder<'static>>> = Mutex::new(BTreeMap::new());
 
 /// The gateway's routes; what they answer and what they log is watched.
 pub(crate) fn router(parts: Parts) -> Router {
     listen();
-    let watched = Watched(parts.clone());
-    http::router(parts).layer(from_fn_with_state(
-        std::sync::Arc::new(watched),
-        watch_answer,
-    ))
+    let watched = Arc::new(Watched {
+        parts: Arc::clone(&parts),
+        noted: Mutex::default(),
+    });
+    http::router(parts).layer(from_fn_with_state(watched, watch_answer))
 }
 
 /// The built program, to be started: what it says goes to [`look`].
@@ -155,7 +157,10 @@ fn note(written: &str) {
         secret.len() >= SHORTEST,
         "{secret:?} is too short for a test's secret: it could not be looked for"
     );
-    secrets().insert(secret.to_owned());
+    let mut secrets = secrets();
+    if !secrets.contains_key(secret) {
+        secrets.insert(secret.to_owned(), Finder::new(secret).into_owned());
+    }
 }
 
 /// Searches what came out of a gateway, by the way called `what`.
@@ -189,23 +194,24 @@ fn secret_in(told: &[u8]) -> Option<String> {
     let secrets = secrets();
     let mut found = secrets
         .iter()
-        .filter(|secret| memmem::find(told, secret.as_bytes()).is_some());
-    found.next().cloned()
+        .filter(|(_, finder)| finder.find(told).is_some());
+    found.next().map(|(secret, _)| secret.clone())
 }
 
-/// Searches an answer of the program: its head, and its body where it is an error.
-pub(crate) async fn answer(response: reqwest::Response) -> reqwest::Response {
-    look_at_head(response.headers());
-    if response.status().is_success() {
-        return response;
-    }
-    let (status, headers) = (response.status(), response.headers().clone());
-    let body = response.bytes().await.unwrap_or_default();
-    look("an error's body", &body);
-    let mut again = ::http::Response::new(body);
-    *again.status_mut() = status;
-    *again.headers_mut() = headers;
-    again.into()
+/// Asks the program and searches its answer: the head and an error's body at once, other bodies as they are read.
+pub(crate) async fn send(request: reqwest::RequestBuilder) -> reqwest::Result<reqwest::Response> {
+    let answer: ::http::Response<reqwest::Body> = request.send().await?.into();
+    look_at_head(answer.headers());
+    let (head, body) = answer.into_parts();
+    let body = if head.status.is_success() {
+        reqwest::Body::wrap(Looked::at(body))
+    } else {
+        // The test may not care for it.
+        let body = body.collect().await?.to_bytes();
+        look("an error's body", &body);
+        body.into()
+    };
+    Ok(::http::Response::from_parts(head, body).into())
 }
 
 /// Searches the numbers of the program at `authority`, where it still tells them.
@@ -221,58 +227,79 @@ pub(crate) fn numbers(authority: &str) {
     look("/metrics", &read().unwrap_or_default());
 }
 
-fn secrets() -> MutexGuard<'static, BTreeSet<String>> {
+fn secrets() -> MutexGuard<'static, BTreeMap<String, Finder<'static>>> {
     SECRETS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn look_at_head(headers: &::http::HeaderMap) {
+    let values: Vec<&[u8]> = headers.values().map(|value| value.as_bytes()).collect();
+    if secret_in(&values.join(&b'\n')).is_none() {
+        return;
+    }
     for (name, value) in headers {
         look(name.as_str(), value.as_bytes());
     }
 }
 
 /// A gateway whose numbers are looked at when it goes.
-struct Watched(Parts);
+struct Watched {
+    parts: Parts,
+    /// Whose secrets are noted.
+    noted: Mutex<Weak<App>>,
+}
+
+impl Watched {
+    fn note(&self) {
+        let app = self.parts.load_full();
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::ptr::eq(noted.as_ptr(), Arc::as_ptr(&app)) {
+            note_config(&app.config);
+            *noted = Arc::downgrade(&app);
+        }
+    }
+}
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        let text = self.0.load().numbers();
+        let text = self.parts.load().numbers();
         look("/metrics", text.as_bytes());
     }
 }
 
 async fn watch_answer(
-    State(watched): State<std::sync::Arc<Watched>>,
+    State(watched): State<Arc<Watched>>,
     request: Request,
     next: Next,
 ) -> Response {
     // At each request, because a reload may have brought others.
-    note_config(&watched.0.load().config);
+    watched.note();
     let response = next.run(request).await;
     look_at_head(response.headers());
-    response.map(|body| {
-        Body::new(Looked {
-            body,
-            tail: Vec::new(),
-        })
-    })
+    response.map(|body| Body::new(Looked::at(body)))
 }
 
 /// A body that is looked at on its way.
-struct Looked {
-    body: Body,
+struct Looked<B> {
+    body: B,
     /// The end of what went before.
     tail: Vec<u8>,
 }
 
-impl http_body::Body for Looked {
+impl<B> Looked<B> {
+    fn at(body: B) -> Self {
+        let tail = Vec::new();
+        Self { body, tail }
+    }
+}
+
+impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Looked<B> {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(piece) = frame.data_ref()
@@ -294,10 +321,19 @@ impl http_body::Body for Looked {
     }
 }
 
-/// Looks at everything that is logged in this process, whatever the level.
+/// Looks at everything that is logged in this process, whatever the level, and at what a panic says.
 fn listen() {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            // A test that fails may quote what it sent.
+            let place = panic.location().map(std::panic::Location::file);
+            if !place.is_some_and(|file| file.starts_with("tests/")) {
+                look("a panic", panic.to_string().as_bytes());
+            }
+            tell(panic);
+        }));
         let filter = EnvFilter::new("debug,groundwire=trace");
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
