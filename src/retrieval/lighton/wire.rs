@@ -159,16 +159,16 @@ fn read_warnings(warnings: &Value) -> Vec<String> {
 #[derive(Deserialize)]
 struct WireResult {
     chunk_id: String,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_of_text")]
     content: Option<String>,
     #[serde(default)]
     score: Option<Value>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_of_text")]
     scores: Option<WireScores>,
     source: WireSource,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_of_text")]
     workspace: Option<WireWorkspace>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_of_text")]
     image: Option<WireImage>,
     #[serde(default)]
     bboxes: Option<Value>,
@@ -177,15 +177,15 @@ struct WireResult {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct WireScores {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient_of_text")]
     text: Option<f64>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient_of_text")]
     vision: Option<f64>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient_of_text")]
     keyword: Option<f64>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient_of_text")]
     multivector: Option<f64>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient_of_text")]
     relevance: Option<f64>,
 }
 
@@ -205,21 +205,21 @@ impl WireScores {
 struct WireSource {
     file_id: i64,
     filename: String,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_of_text")]
     title: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_of_text")]
     mime_type: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_of_text")]
     size_bytes: Option<u64>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_of_text")]
     page_start: Option<u32>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_of_text")]
     page_end: Option<u32>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_of_text")]
     total_pages: Option<u32>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_of_text")]
     tags: Option<Vec<Value>>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_of_text")]
     content_types: Option<Vec<Value>>,
     #[serde(default)]
     external_metadata: Option<Value>,
@@ -271,6 +271,14 @@ pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
 ) -> Result<Option<T>, D::Error> {
     let value = Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())
+}
+
+/// The same where it is text that is read: without a tree between, since each result of a search has twenty such fields.
+fn lenient_of_text<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let text = <&RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(text.get()).ok())
 }
 
 #[cfg(test)]
