@@ -2,8 +2,8 @@
 //! never a stream that waits for another's place over HTTP/2.
 //!
 //! An [`Origin`] is one neighbour's address with what is open to it. Over HTTP/1.1 a request has a connection of its own, which it drives
-//! itself ([`own`]): who drops the answer drops the connection, and with it what it costs there. Over HTTP/2 requests share connections
-//! ([`shared`]), each up to the number of streams that both sides allow; hyper-util's client opens no second one and lets the others wait.
+//! itself (`own`): who drops the answer drops the connection, and with it what it costs there. Over HTTP/2 requests share connections
+//! (`shared`), each up to the number of streams that both sides allow; hyper-util's client opens no second one and lets the others wait.
 //!
 //! `reqwest` serves what is rare (files, what the command line asks): it costs a third more for each request, and its connections are tasks.
 

@@ -1,4 +1,4 @@
-//! What is seen from outside: the [`log`], the numbers in [`metrics`], and what a collector is sent in [`otlp`].
+//! What is seen from outside: the log, the numbers in [`metrics`], and what a collector is sent in [`otlp`].
 
 mod log;
 pub mod metrics;
