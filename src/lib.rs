@@ -18,6 +18,7 @@
 //! | [`openai`] | what clients say: pure data |
 //! | [`config`] | what an operator writes |
 //! | [`trace`] | where a request stands in a trace, and its steps |
+//! | `walk` | where the parts of a JSON text begin and end |
 //! | [`sandbox`] | local stand-ins for the neighbours, spoken to over HTTP only |
 //!
 //! # Life of a chat request
@@ -46,3 +47,4 @@ pub mod sse;
 pub mod telemetry;
 pub mod trace;
 pub mod upstream;
+mod walk;

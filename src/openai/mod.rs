@@ -15,10 +15,11 @@ pub mod message;
 mod request;
 mod sound;
 pub mod vector_stores;
-mod walk;
 mod writer;
 
 use serde::Serialize;
+
+use crate::walk;
 
 pub use self::{
     chat::ChatRequest,

@@ -7,8 +7,9 @@ use std::{
 };
 
 /// A module and what it may use, top layer last; `main` and `lib` may use everything.
-const LAYERS: [(&str, &[&str]); 16] = [
-    ("openai", &[]),
+const LAYERS: [(&str, &[&str]); 17] = [
+    ("walk", &[]),
+    ("openai", &["walk"]),
     ("sse", &[]),
     ("config", &[]),
     ("budget", &[]),

@@ -9,23 +9,23 @@ use memchr::memchr2;
 
 /// A walk from part to part of an object or an array.
 #[derive(Debug, Clone)]
-pub(super) struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     text: &'a [u8],
     at: usize,
 }
 
 /// A field of an object.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// Its key as it is written, without the quotes.
-    pub(super) key: Range<usize>,
+    pub(crate) key: Range<usize>,
     /// Its value.
-    pub(super) value: Range<usize>,
+    pub(crate) value: Range<usize>,
 }
 
 /// The values of the fields of an object that have these names; `None` when `text` is no object, when one of them stands twice, or when a key
 /// cannot be read.
-pub(super) fn fields<'a, const N: usize>(
+pub(crate) fn fields<'a, const N: usize>(
     text: &'a [u8],
     names: [&str; N],
 ) -> Option<[Option<&'a [u8]>; N]> {
@@ -45,7 +45,7 @@ pub(super) fn fields<'a, const N: usize>(
 }
 
 /// What a key means that is written like this.
-pub(super) fn key(written: &[u8]) -> Result<Cow<'_, [u8]>, serde_json::Error> {
+pub(crate) fn key(written: &[u8]) -> Result<Cow<'_, [u8]>, serde_json::Error> {
     if !written.contains(&b'\\') {
         return Ok(Cow::Borrowed(written));
     }
@@ -55,19 +55,19 @@ pub(super) fn key(written: &[u8]) -> Result<Cow<'_, [u8]>, serde_json::Error> {
 }
 
 /// The inside of a string; `None` when `text` is something else.
-pub(super) fn inside(text: &[u8]) -> Option<&str> {
+pub(crate) fn inside(text: &[u8]) -> Option<&str> {
     let inside = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     std::str::from_utf8(inside).ok()
 }
 
 impl<'a> Walk<'a> {
     /// Steps into an object; `None` when `text` is something else.
-    pub(super) fn object(text: &'a [u8]) -> Option<Self> {
+    pub(crate) fn object(text: &'a [u8]) -> Option<Self> {
         Self::into(text, b'{')
     }
 
     /// Steps into an array; `None` when `text` is something else.
-    pub(super) fn array(text: &'a [u8]) -> Option<Self> {
+    pub(crate) fn array(text: &'a [u8]) -> Option<Self> {
         Self::into(text, b'[')
     }
 
@@ -80,12 +80,12 @@ impl<'a> Walk<'a> {
     }
 
     /// Where it stands: behind the opening bracket, or behind the part before.
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
     /// The next field of an object.
-    pub(super) fn entry(&mut self) -> Option<Entry> {
+    pub(crate) fn entry(&mut self) -> Option<Entry> {
         self.skip(is_between);
         let begin = self.at + 1;
         if self.byte() != Some(b'"') {
@@ -99,7 +99,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The next item of an array.
-    pub(super) fn item(&mut self) -> Option<Range<usize>> {
+    pub(crate) fn item(&mut self) -> Option<Range<usize>> {
         self.skip(is_between);
         match self.byte() {
             None | Some(b']' | b'}') => None,
