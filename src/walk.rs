@@ -29,19 +29,7 @@ pub(crate) fn fields<'a, const N: usize>(
     text: &'a [u8],
     names: [&str; N],
 ) -> Option<[Option<&'a [u8]>; N]> {
-    let mut found = [None; N];
-    let mut walk = Walk::object(text)?;
-    while let Some(entry) = walk.entry() {
-        let key = key(text.get(entry.key)?).ok()?;
-        let Some(place) = names.iter().position(|name| name.as_bytes() == &*key) else {
-            continue;
-        };
-        let found = found.get_mut(place)?;
-        if found.replace(text.get(entry.value)?).is_some() {
-            return None;
-        }
-    }
-    Some(found)
+    Walk { text, at: 0 }.fields(names)
 }
 
 /// What a key means that is written like this.
@@ -52,6 +40,16 @@ pub(crate) fn key(written: &[u8]) -> Result<Cow<'_, [u8]>, serde_json::Error> {
     let quoted = [b"\"", written, b"\""].concat();
     let key: String = serde_json::from_slice(&quoted)?;
     Ok(Cow::Owned(key.into_bytes()))
+}
+
+/// What a string says that is written without an escape; `None` when `text` is something else or a string with one.
+pub(crate) fn plain(text: &[u8]) -> Option<&str> {
+    let inside = text.strip_prefix(b"\"")?;
+    let end = quote_or_backslash(inside)?;
+    if inside.get(end) != Some(&b'"') {
+        return None;
+    }
+    std::str::from_utf8(inside.get(..end)?).ok()
 }
 
 /// The inside of a string; `None` when `text` is something else.
@@ -73,10 +71,20 @@ impl<'a> Walk<'a> {
 
     fn into(text: &'a [u8], opening: u8) -> Option<Self> {
         let mut walk = Self { text, at: 0 };
-        walk.skip(is_blank);
-        let is_there = walk.byte() == Some(opening);
-        walk.at += 1;
-        is_there.then_some(walk)
+        walk.enter(opening).then_some(walk)
+    }
+
+    /// Steps into the value that is next when it begins with `opening`; says whether it does.
+    pub(crate) fn enter(&mut self, opening: u8) -> bool {
+        self.skip(is_blank);
+        let is_there = self.byte() == Some(opening);
+        self.at += usize::from(is_there);
+        is_there
+    }
+
+    /// Steps out of what was entered, when none of its parts is left.
+    pub(crate) fn leave(&mut self) {
+        self.at += 1;
     }
 
     /// Where it stands: behind the opening bracket, or behind the part before.
@@ -86,6 +94,13 @@ impl<'a> Walk<'a> {
 
     /// The next field of an object.
     pub(crate) fn entry(&mut self) -> Option<Entry> {
+        let key = self.key()?;
+        let value = self.value();
+        Some(Entry { key, value })
+    }
+
+    /// The key of the next field of an object; its value is next.
+    pub(crate) fn key(&mut self) -> Option<Range<usize>> {
         self.skip(is_between);
         let begin = self.at + 1;
         if self.byte() != Some(b'"') {
@@ -94,20 +109,51 @@ impl<'a> Walk<'a> {
         self.skip_string();
         let key = begin..self.at.saturating_sub(1);
         self.skip(|byte| is_blank(byte) || byte == b':');
-        let value = self.value();
-        Some(Entry { key, value })
+        Some(key)
     }
 
     /// The next item of an array.
     pub(crate) fn item(&mut self) -> Option<Range<usize>> {
-        self.skip(is_between);
-        match self.byte() {
-            None | Some(b']' | b'}') => None,
-            Some(_) => Some(self.value()),
-        }
+        self.has_item().then(|| self.value())
     }
 
-    fn value(&mut self) -> Range<usize> {
+    /// Whether an array has another item, which is next then.
+    pub(crate) fn has_item(&mut self) -> bool {
+        self.skip(is_between);
+        !matches!(self.byte(), None | Some(b']' | b'}'))
+    }
+
+    /// Walks over the value that is next, as [`fields`] does over a whole text.
+    pub(crate) fn fields<const N: usize>(
+        &mut self,
+        names: [&str; N],
+    ) -> Option<[Option<&'a [u8]>; N]> {
+        if !self.enter(b'{') {
+            self.value();
+            return None;
+        }
+        let mut found = [None; N];
+        let mut is_clear = true;
+        while let Some(Entry {
+            key: written,
+            value,
+        }) = self.entry()
+        {
+            let Ok(key) = key(self.text.get(written).unwrap_or_default()) else {
+                is_clear = false;
+                continue;
+            };
+            let place = names.iter().position(|name| name.as_bytes() == &*key);
+            if let Some(found) = place.and_then(|place| found.get_mut(place)) {
+                is_clear &= found.replace(self.text.get(value)?).is_none();
+            }
+        }
+        self.leave();
+        is_clear.then_some(found)
+    }
+
+    /// Walks over the value that is next.
+    pub(crate) fn value(&mut self) -> Range<usize> {
         let begin = self.at;
         match self.byte() {
             Some(b'"') => self.skip_string(),
@@ -140,7 +186,7 @@ impl<'a> Walk<'a> {
     fn skip_string(&mut self) {
         self.at += 1;
         while let Some(rest) = self.text.get(self.at..) {
-            let Some(end) = memchr2(b'"', b'\\', rest) else {
+            let Some(end) = quote_or_backslash(rest) else {
                 break;
             };
             self.at += end + 1;
@@ -162,6 +208,32 @@ impl<'a> Walk<'a> {
     fn byte(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
+}
+
+/// Where the first quote or backslash is.
+fn quote_or_backslash(text: &[u8]) -> Option<usize> {
+    // Most strings are short keys, over before a search with wide instructions has begun.
+    let mut steps = text.chunks_exact(STEP).take(2);
+    let in_step = |step: &[u8]| {
+        let word = u64::from_le_bytes(step.try_into().ok()?);
+        let marks = bytes_that_are(b'"', word) | bytes_that_are(b'\\', word);
+        (marks != 0).then(|| marks.trailing_zeros() as usize / 8)
+    };
+    let near = (0..)
+        .zip(steps.by_ref())
+        .find_map(|(count, step)| Some(count * STEP + in_step(step)?));
+    near.or_else(|| memchr2(b'"', b'\\', text))
+}
+
+/// The bytes of a word.
+const STEP: usize = 8;
+
+/// The highest bit of each byte of `word` that is `byte`; above the first of them there may be false ones.
+fn bytes_that_are(byte: u8, word: u64) -> u64 {
+    const LOWEST: u64 = u64::from_le_bytes([0x01; STEP]);
+    const HIGHEST: u64 = u64::from_le_bytes([0x80; STEP]);
+    let zeros = word ^ (LOWEST * u64::from(byte));
+    zeros.wrapping_sub(LOWEST) & !zeros & HIGHEST
 }
 
 fn is_blank(byte: u8) -> bool {
@@ -216,6 +288,28 @@ mod tests {
         })
     }
 
+    /// Reads the value that is next, part by part.
+    fn entered(walk: &mut Walk<'_>) -> Value {
+        if walk.enter(b'{') {
+            let mut fields = serde_json::Map::new();
+            while let Some(written) = walk.key() {
+                let key = key(&walk.text[written]).unwrap().into_owned();
+                fields.insert(String::from_utf8(key).unwrap(), entered(walk));
+            }
+            walk.leave();
+            return Value::Object(fields);
+        }
+        if walk.enter(b'[') {
+            let mut items = Vec::new();
+            while walk.has_item() {
+                items.push(entered(walk));
+            }
+            walk.leave();
+            return Value::Array(items);
+        }
+        serde_json::from_slice(&walk.text[walk.value()]).unwrap()
+    }
+
     proptest! {
         #[test]
         fn a_walk_finds_what_a_parser_reads(value in value(), spaced in any::<bool>()) {
@@ -239,6 +333,31 @@ mod tests {
             } else {
                 prop_assert!(!value.is_object() && !value.is_array());
             }
+        }
+
+        #[test]
+        fn a_walk_into_everything_finds_what_a_parser_reads(value in value(), spaced in any::<bool>()) {
+            let text = if spaced {
+                serde_json::to_string_pretty(&value).unwrap()
+            } else {
+                serde_json::to_string(&value).unwrap()
+            };
+            let mut walk = Walk { text: text.as_bytes(), at: 0 };
+            prop_assert_eq!(entered(&mut walk), value);
+            prop_assert_eq!(walk.at(), text.len());
+        }
+
+        #[test]
+        fn strings_end_where_their_quote_is(text in r#"[a-z"\\é]{0,3}[a-zé]{0,40}["\\]?[a-z"\\]{0,9}"#) {
+            let first = text.find(['"', '\\']);
+            prop_assert_eq!(quote_or_backslash(text.as_bytes()), first);
+        }
+
+        #[test]
+        fn a_plain_string_is_what_a_parser_reads(text in r#"[a-z]{0,20}["\\é\n]?[a-z"]{0,20}"#) {
+            let written = Value::from(text.as_str()).to_string();
+            let is_plain = written.len() == text.len() + 2;
+            prop_assert_eq!(plain(written.as_bytes()), is_plain.then_some(&*text));
         }
 
         #[test]

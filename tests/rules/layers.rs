@@ -18,7 +18,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("trace", &[]),
     ("telemetry", &["config", "trace"]),
     ("access", &["config"]),
-    ("retrieval", &["config", "budget", "outbound"]),
+    ("retrieval", &["config", "budget", "outbound", "walk"]),
     (
         "upstream",
         &["config", "alarm", "budget", "openai", "outbound", "sse"],

@@ -14,6 +14,7 @@ mod errors;
 mod pacing;
 pub mod paradigm;
 mod query;
+mod reply;
 mod retry;
 mod upload;
 mod wire;
@@ -27,8 +28,9 @@ use url::Url;
 use self::{
     call::Caller,
     errors::{Asked, unavailable},
+    reply::SearchReply,
     retry::Failure,
-    wire::{SearchReply, SearchRequest},
+    wire::SearchRequest,
 };
 use super::{Error, Found, Retriever, SearchQuery};
 use crate::config::{self, Secret};
@@ -121,14 +123,14 @@ impl Retriever for LightOn {
 
 /// Reads the body of an answer to `query` as every search's is read; `None` where it holds no list of results.
 pub fn read_answer(body: &[u8], query: &SearchQuery) -> Option<Found> {
-    wire::read(body).map(|reply| found(reply, query, false))
+    reply::read(body).map(|reply| found(reply, query, false))
 }
 
 async fn parse(body: Bytes) -> Result<(Option<SearchReply>, Bytes), Failure> {
     if body.len() <= PARSE_INLINE_BYTES {
-        return Ok((wire::read(&body), body));
+        return Ok((reply::read(&body), body));
     }
-    let parsing = tokio::task::spawn_blocking(move || (wire::read(&body), body));
+    let parsing = tokio::task::spawn_blocking(move || (reply::read(&body), body));
     parsing.await.map_err(|error| {
         Failure::last(Error::Unavailable {
             detail: "its answer could not be parsed".to_owned(),
