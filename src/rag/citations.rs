@@ -3,58 +3,57 @@
 //! A marker is `[n]` with one to three digits, also in runs (`[1][2]`) and lists (`[1, 2]`), anywhere but in code and Markdown links. What is code
 //! and what is a link is decided by a CommonMark parser, not by us.
 
-use std::{ops::Range, sync::LazyLock};
+use std::{ops::Range, rc::Rc, sync::LazyLock};
 
 use memchr::memmem::Finder;
 use pulldown_cmark::{Event, Options, Parser, Tag};
-use serde::Serialize;
 
-use super::{links::Links, passages::Selection};
+use super::{
+    links::Links,
+    passages::{Selection, Source},
+};
 use crate::openai::{Json, Writer};
 
-/// One marker: where it stands, in bytes, and the numbers it names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Marker {
-    /// The brackets and what is between them.
-    pub range: Range<usize>,
-    /// The numbers.
-    pub numbers: Vec<usize>,
-}
-
 /// A citation in the only shape that OpenAI's schema has for chat messages, with our keys inside.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug)]
 pub struct Annotation<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    url_citation: Citation<'a>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-struct Citation<'a> {
     /// In Unicode scalar values of the content.
     start_index: usize,
     /// The same, exclusive.
     end_index: usize,
+    cited: Rc<Cited<'a>>,
+}
+
+/// What all citations of one source say: to sign its link is most of the work.
+#[derive(Debug)]
+struct Cited<'a> {
     title: String,
     url: String,
-    file_id: String,
+    file_id: i64,
     filename: &'a str,
     page: Option<u32>,
     source: usize,
 }
 
-/// The markers of `content`, in order.
-pub fn markers(content: &str) -> Vec<Marker> {
-    let mut found = candidates(content);
+/// The markers of `content`, in order: where each stands, in bytes and with its brackets.
+pub fn markers(content: &str) -> Vec<Range<usize>> {
+    let mut found = candidates(content.as_bytes());
     if !found.is_empty() && may_hide(content.as_bytes()) {
         let hidden = hidden_ranges(content);
         found.retain(|marker| {
             !hidden
                 .iter()
-                .any(|range| range.start < marker.range.end && marker.range.start < range.end)
+                .any(|range| range.start < marker.end && marker.start < range.end)
         });
     }
     found
+}
+
+/// The numbers that a marker names.
+fn numbers(marker: &str) -> impl Iterator<Item = usize> {
+    let inside = marker.trim_start_matches('[').trim_end_matches(']');
+    let numbers = inside.split(',');
+    numbers.filter_map(|number| number.trim_start_matches(' ').parse().ok())
 }
 
 /// The annotations of `content`, and a line for each marker that names no source.
@@ -64,46 +63,34 @@ pub fn annotate<'a>(
     links: &Links,
 ) -> (Vec<Annotation<'a>>, Vec<String>) {
     let mut annotations = Vec::new();
-    // Where the first annotation of each source is: to sign a link is most of the work, and one source is cited many times.
-    let mut firsts: Vec<(usize, usize)> = Vec::new();
+    let mut known: Vec<Rc<Cited<'a>>> = Vec::new();
     let mut unknown: Vec<usize> = Vec::new();
     let (mut bytes, mut characters) = (0, 0);
     for marker in markers(content) {
-        characters += content
-            .get(bytes..marker.range.start)
-            .map_or(0, |text| text.chars().count());
-        bytes = marker.range.start;
+        let before = content.get(bytes..marker.start).unwrap_or_default();
+        characters += before.chars().count();
+        bytes = marker.start;
         // A marker is ASCII: as many characters as bytes.
-        let end_index = characters + marker.range.len();
-        for number in marker.numbers {
-            let first = firsts.iter().find(|(source, _)| *source == number);
-            if let Some(first) = first.and_then(|(_, at)| annotations.get(*at)) {
-                let mut again = Annotation::clone(first);
-                again.url_citation.start_index = characters;
-                again.url_citation.end_index = end_index;
-                annotations.push(again);
-                continue;
-            }
-            let Some(source) = selection.source(number) else {
-                if !unknown.contains(&number) {
-                    unknown.push(number);
+        let end_index = characters + marker.len();
+        for number in numbers(content.get(marker).unwrap_or_default()) {
+            let cited = match known.iter().find(|cited| cited.source == number) {
+                Some(cited) => Rc::clone(cited),
+                None => {
+                    let Some(source) = selection.source(number) else {
+                        if !unknown.contains(&number) {
+                            unknown.push(number);
+                        }
+                        continue;
+                    };
+                    let cited = Rc::new(Cited::new(source, links));
+                    known.push(Rc::clone(&cited));
+                    cited
                 }
-                continue;
             };
-            firsts.push((number, annotations.len()));
-            let document = &source.passage.source;
             annotations.push(Annotation {
-                kind: "url_citation",
-                url_citation: Citation {
-                    start_index: characters,
-                    end_index,
-                    title: source.title(),
-                    url: links.to(document),
-                    file_id: document.file_id.to_string(),
-                    filename: &document.filename,
-                    page: document.page_start,
-                    source: number,
-                },
+                start_index: characters,
+                end_index,
+                cited,
             });
         }
     }
@@ -122,10 +109,53 @@ pub fn joined(upstreams: Option<&Json>, annotations: &[Annotation<'_>]) -> Json 
         out.json(&own);
     }
     for annotation in annotations {
-        out.value(annotation);
+        annotation.write(&mut out);
     }
     out.close(']');
     out.finish()
+}
+
+impl Annotation<'_> {
+    fn write(&self, out: &mut Writer) {
+        let cited = &self.cited;
+        out.open('{');
+        out.key("type");
+        out.string("url_citation");
+        out.key("url_citation");
+        out.open('{');
+        out.key("start_index");
+        out.number(self.start_index);
+        out.key("end_index");
+        out.number(self.end_index);
+        out.key("title");
+        out.string(&cited.title);
+        out.key("url");
+        out.string(&cited.url);
+        out.key("file_id");
+        out.string(itoa::Buffer::new().format(cited.file_id));
+        out.key("filename");
+        out.string(cited.filename);
+        out.key("page");
+        out.value(&cited.page);
+        out.key("source");
+        out.number(cited.source);
+        out.close('}');
+        out.close('}');
+    }
+}
+
+impl<'a> Cited<'a> {
+    fn new(source: &'a Source, links: &Links) -> Self {
+        let document = &source.passage.source;
+        Self {
+            title: source.title(),
+            url: links.to(document),
+            file_id: document.file_id,
+            filename: &document.filename,
+            page: document.page_start,
+            source: source.index,
+        }
+    }
 }
 
 /// `content` without its markers and the spaces before them; `None` when it has none.
@@ -137,50 +167,39 @@ pub fn without_markers(content: &str) -> Option<String> {
     let mut out = String::with_capacity(content.len());
     let mut from = 0;
     for marker in markers {
-        let before = content.get(from..marker.range.start).unwrap_or_default();
+        let before = content.get(from..marker.start).unwrap_or_default();
         out.push_str(before.trim_end_matches(' '));
-        from = marker.range.end;
+        from = marker.end;
     }
     out.push_str(content.get(from..).unwrap_or_default());
     Some(out)
 }
 
-fn candidates(content: &str) -> Vec<Marker> {
-    let bytes = content.as_bytes();
-    memchr::memchr_iter(b'[', bytes)
-        .filter_map(|start| candidate(bytes, start))
+fn candidates(content: &[u8]) -> Vec<Range<usize>> {
+    let ends = |start: usize| Some(start..start + marker_length(content.get(start..)?)?);
+    memchr::memchr_iter(b'[', content)
+        .filter_map(ends)
         .collect()
 }
 
-fn candidate(bytes: &[u8], start: usize) -> Option<Marker> {
-    let mut numbers = Vec::new();
-    let mut at = start + 1;
+/// How long the marker is that `text` begins with.
+fn marker_length(text: &[u8]) -> Option<usize> {
+    let mut at = 1;
     loop {
-        let digits = bytes
-            .get(at..)?
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let rest = text.get(at..)?;
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if !(1..=3).contains(&digits) {
             return None;
         }
-        let text = std::str::from_utf8(bytes.get(at..at + digits)?).ok()?;
-        numbers.push(text.parse().ok()?);
-        at += digits;
-        match bytes.get(at)? {
-            b']' => {
-                return Some(Marker {
-                    range: start..at + 1,
-                    numbers,
-                });
-            }
+        at += digits + 1;
+        match rest.get(digits)? {
+            b']' => return Some(at),
             b',' => {
-                at += 1;
-                at += bytes
+                at += text
                     .get(at..)?
                     .iter()
                     .take_while(|byte| **byte == b' ')
-                    .count();
+                    .count()
             }
             _ => return None,
         }
@@ -224,14 +243,26 @@ fn hidden_ranges(content: &str) -> Vec<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
+    use crate::{
+        access::Scope,
+        config,
+        rag::{
+            links::Signer,
+            passages::{Bounds, Style},
+        },
+        retrieval::{Passage, Scores, Source as Document},
+    };
 
     fn numbers(content: &str) -> Vec<Vec<usize>> {
-        markers(content)
-            .into_iter()
-            .map(|marker| marker.numbers)
+        let markers = markers(content).into_iter();
+        markers
+            .map(|marker| super::numbers(&content[marker]).collect())
             .collect()
     }
 
@@ -275,6 +306,59 @@ mod tests {
         assert_eq!(without_markers("none"), None);
     }
 
+    #[test]
+    fn each_number_of_a_marker_is_an_annotation_of_its_own() {
+        let found = |number: i64| Passage {
+            chunk_id: number.to_string(),
+            content: format!("text {number}"),
+            score: 1.0,
+            scores: Scores::default(),
+            source: Document {
+                file_id: 510 + number,
+                filename: format!("\"{number}\".pdf"),
+                page_start: (number == 1).then_some(3),
+                external_metadata: Some(
+                    json!({"external_url": format!("https://d.example/{number}")}),
+                ),
+                ..Document::default()
+            },
+            workspace: None,
+            image: None,
+            bboxes: None,
+        };
+        let mut selection = Selection::default();
+        let bounds = Bounds {
+            scope: &Scope::Every,
+            min_relevance: 0.0,
+            budget: 100,
+            style: Style::Numbered,
+        };
+        selection.add(vec![found(2), found(1)], &bounds);
+        let settings = config::Links {
+            secret: None,
+            ttl: Duration::from_secs(60),
+        };
+        let links = Signer::new(&settings).unwrap().links("http://gateway");
+
+        let (annotations, warnings) = annotate("é [1, 2] [7][1]", &selection, &links);
+        let upstreams = Json::parse("[{\"own\": 1.0}]".into()).unwrap();
+        let joined = joined(Some(&upstreams), &annotations);
+
+        assert_eq!(
+            warnings,
+            ["the answer cites [7], but there is no such source"]
+        );
+        let first = r#""title":"\"2\".pdf","url":"https://d.example/2","file_id":"512","filename":"\"2\".pdf","page":null,"source":1"#;
+        let second = r#""title":"\"1\".pdf, p.3","url":"https://d.example/1","file_id":"511","filename":"\"1\".pdf","page":3,"source":2"#;
+        let expected = [(2, 8, first), (2, 8, second), (12, 15, first)].map(|(start, end, source)| {
+            format!(
+                r#"{{"type":"url_citation","url_citation":{{"start_index":{start},"end_index":{end},{source}}}}}"#
+            )
+        });
+        let expected = format!("[{{\"own\": 1.0}},{}]", expected.join(","));
+        assert_eq!(joined.bytes(), expected.as_bytes());
+    }
+
     proptest! {
         #[test]
         fn what_is_not_parsed_hides_nothing(content in r"([\[\]()<>`~:#*|!0-9a-c\n\t-]|https://|    |\n  |> |- |1\. | ){0,40}") {
@@ -284,8 +368,9 @@ mod tests {
         #[test]
         fn every_marker_is_where_it_says(content in r"[\[\]0-9, `a-cé\n()]{0,60}") {
             for marker in markers(&content) {
-                let text = &content[marker.range.clone()];
-                prop_assert!(text.starts_with('[') && text.ends_with(']') && !marker.numbers.is_empty());
+                let text = &content[marker];
+                prop_assert!(text.starts_with('[') && text.ends_with(']'));
+                prop_assert_eq!(super::numbers(text).count(), 1 + text.matches(',').count());
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Where a citation leads: the document's own address, or a signed, expiring link to the file behind this gateway.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -93,10 +93,14 @@ impl Signer {
             .mac(&[&signed(file_id, expires)])
             .map(|mac| mac.finalize().into_bytes())
             .unwrap_or_default();
-        let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+        let mut digits = String::with_capacity(2 * bytes.len());
+        for digit in bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]) {
+            digits.push(match digit {
+                0..10 => char::from(b'0' + digit),
+                _ => char::from(b'a' - 10 + digit),
+            });
+        }
         digits
-            .filter_map(|digit| char::from_digit(digit.into(), 16))
-            .collect()
     }
 
     /// The authentication of `texts` in a row.
@@ -111,7 +115,8 @@ impl Signer {
 
 /// What a signature stands for.
 fn signed(file_id: i64, expires: u64) -> String {
-    format!("source {file_id} {expires}")
+    let (mut file, mut until) = (itoa::Buffer::new(), itoa::Buffer::new());
+    ["source ", file.format(file_id), " ", until.format(expires)].concat()
 }
 
 impl Links {
@@ -122,12 +127,20 @@ impl Links {
         }
         let expires = openai::unix_seconds().saturating_add(self.signer.ttl.as_secs());
         let signature = self.signer.sign(document.file_id, expires);
-        let mut link = format!(
-            "{}/sources/{}?expires={expires}&signature={signature}",
-            self.base, document.file_id
-        );
+        let (mut file, mut until) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let mut link = [
+            &self.base,
+            "/sources/",
+            file.format(document.file_id),
+            "?expires=",
+            until.format(expires),
+            "&signature=",
+            &signature,
+        ]
+        .concat();
         if let Some(page) = document.page_start {
-            let _ = write!(link, "#page={page}");
+            link.push_str("#page=");
+            link.push_str(itoa::Buffer::new().format(page));
         }
         link
     }

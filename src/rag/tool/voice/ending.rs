@@ -69,7 +69,11 @@ impl Voice {
         if let Some(links) = session.links() {
             let (annotations, unknown) = citations::annotate(&self.text, &report.selection, &links);
             report.warnings.extend(unknown);
-            delta.insert("annotations".to_owned(), json!(annotations));
+            let annotations = citations::joined(None, &annotations);
+            delta.insert(
+                "annotations".to_owned(),
+                annotations.read().unwrap_or_default(),
+            );
         }
         if finish == "length" && !calls && !self.spoke {
             report.warnings.push(RAN_OUT.to_owned());
