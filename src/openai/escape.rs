@@ -110,14 +110,21 @@ pub(super) fn write_inside(text: &str, out: &mut Vec<u8>) {
 
 /// How many bytes at the beginning of `text` stand for themselves.
 fn plain(text: &[u8]) -> usize {
-    /// Looked at without a branch for each byte, so that the compiler takes wide instructions.
-    const STEP: usize = 32;
-    let is_plain = |byte: &u8| *byte >= 0x20 && *byte != b'"' && *byte != b'\\';
-    let steps = text.chunks_exact(STEP);
-    let all_plain = |step: &&[u8]| step.iter().fold(true, |all, byte| all & is_plain(byte));
-    let sure = STEP * steps.take_while(all_plain).count();
-    let rest = text.iter().skip(sure);
-    sure + rest.take_while(|byte| is_plain(byte)).count()
+    let far = plain_steps::<32>(text);
+    let near = far + plain_steps::<8>(text.get(far..).unwrap_or_default());
+    let rest = text.iter().skip(near);
+    near + rest.take_while(|byte| is_plain(**byte)).count()
+}
+
+/// The same in steps of so many bytes, each looked at without a branch for each byte, so that the compiler takes wide instructions.
+fn plain_steps<const STEP: usize>(text: &[u8]) -> usize {
+    let (steps, _) = text.as_chunks::<STEP>();
+    let all_plain = |step: &&[u8; STEP]| step.iter().fold(true, |all, byte| all & is_plain(*byte));
+    STEP * steps.iter().take_while(all_plain).count()
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte >= 0x20 && byte != b'"' && byte != b'\\'
 }
 
 #[cfg(test)]

@@ -78,6 +78,9 @@ pub fn defuse(text: &str) -> (Cow<'_, str>, bool) {
 /// A file name as it may stand in the head of a passage: on one line, without brackets that would end it.
 pub fn file_name(name: &str) -> String {
     let (safe, _) = defuse(name);
+    if !safe.contains(['\n', '\t', '[', ']']) {
+        return safe.into_owned();
+    }
     safe.chars()
         .map(|character| match character {
             '\n' | '\t' => ' ',

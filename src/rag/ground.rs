@@ -43,13 +43,15 @@ impl Grounded {
     /// Puts the passages into the conversation of `job`.
     fn put_into(&mut self, job: &mut Job) {
         self.before = Some((job.request.messages.clone(), job.endpoint.clone()));
-        let question = query::last_user(&job.request.messages).unwrap_or_default();
+        let template = job.settings.template.as_deref();
+        // Only a template has a place for it.
+        let question = template.and_then(|_| query::last_user(&job.request.messages));
         let grounding = prompt::Grounding {
             selection: &self.report.selection,
             style: self.style,
             inject_as: job.settings.inject_as,
-            template: job.settings.template.as_deref(),
-            question: &question,
+            template,
+            question: question.as_deref().unwrap_or_default(),
         };
         match &mut job.endpoint {
             Endpoint::Chat => grounding.put_into(job.request.messages_mut()),

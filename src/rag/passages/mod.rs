@@ -3,8 +3,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
 use super::{defuse, tokens};
@@ -321,8 +319,9 @@ impl Source {
     /// Writes the line before the text.
     fn write_head(&self, style: Style, out: &mut String) {
         if style == Style::Numbered {
-            // Writing to a `String` does not fail.
-            let _ = write!(out, "[{}] ", self.index);
+            out.push('[');
+            out.push_str(itoa::Buffer::new().format(self.index));
+            out.push_str("] ");
         }
         out.push_str(&self.name);
         out.push('\n');
@@ -349,7 +348,10 @@ impl Source {
     pub fn title(&self) -> String {
         let source = &self.passage.source;
         match source.page_start {
-            Some(page) => format!("{}, p.{page}", source.filename),
+            Some(page) => {
+                let mut digits = itoa::Buffer::new();
+                [&source.filename, ", p.", digits.format(page)].concat()
+            }
             None => source.filename.clone(),
         }
     }
@@ -359,7 +361,10 @@ impl Source {
 fn name(passage: &Passage) -> String {
     let name = defuse::file_name(&passage.source.filename);
     match passage.source.page_start {
-        Some(page) => format!("[{name}, p.{page}]"),
+        Some(page) => {
+            let mut digits = itoa::Buffer::new();
+            ["[", &name, ", p.", digits.format(page), "]"].concat()
+        }
         None => format!("[{name}]"),
     }
 }
