@@ -98,12 +98,15 @@ pub(super) async fn job(
     );
     let scope = scope(&app.config.rag, principal, &resolved, &options)?;
     let authorization = client_authorization(app, &resolved.route.upstream, &head.headers)?;
+    let mode = rag::mode(&settings, &asked.request);
     let base = match &app.config.public_url {
+        // Nothing is linked to.
+        _ if mode == Mode::Off => String::new(),
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
         None => own_address(head),
     };
     Ok(Job {
-        mode: rag::mode(&settings, &asked.request),
+        mode,
         request: asked.request,
         endpoint: asked.endpoint,
         settings,

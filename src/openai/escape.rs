@@ -88,7 +88,7 @@ pub(super) fn write(text: &str, out: &mut Vec<u8>) {
 }
 
 /// Writes `text` as the inside of a JSON string.
-pub(super) fn write_inside(text: &str, out: &mut Vec<u8>) {
+pub fn write_inside(text: &str, out: &mut Vec<u8>) {
     out.reserve(text.len());
     let mut rest = text.as_bytes();
     while let Some((plain, [byte, after @ ..])) = rest.split_at_checked(plain(rest)) {

@@ -82,13 +82,11 @@ pub fn input(request: &EmbeddingRequest) -> u64 {
     tokens.saturating_add(sampled(&texts))
 }
 
-/// About what the texts of `messages` take, looked at as they are written.
+/// About what the texts of `messages` take, looked at as they are written. Beside a picture they may be too short for the sample; then their
+/// length has to do.
 fn conversation(messages: &[Message]) -> u64 {
-    let mut length = 0;
-    for message in messages {
-        message.each_written(|text| length += text.len());
-    }
-    let mut sample = Sample::of(length);
+    let lengths = messages.iter().map(|message| message.json.bytes().len());
+    let mut sample = Sample::of(lengths.sum());
     for message in messages {
         message.each_written(|text| sample.add_json(text));
     }

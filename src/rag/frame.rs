@@ -46,6 +46,8 @@ pub(super) enum Adds {
 pub(super) struct Added<'a> {
     /// The inside of a JSON string.
     pub(super) text: &'a str,
+    /// The same of the padding behind it; empty where there is none.
+    pub(super) padding: &'a str,
     /// What it is.
     pub(super) adds: Adds,
     /// The index of the choice.
@@ -57,15 +59,17 @@ impl Frame {
     pub(super) fn added<'a>(&self, data: &'a [u8]) -> Option<Added<'a>> {
         let kept = |range: Range<usize>| self.chunk.get(range).filter(|kept| !kept.is_empty());
         let (text, rest) = inside(data.strip_prefix(kept(0..self.text.start)?)?)?;
-        let (rest, from) = match &self.padding {
-            None => (rest, self.text.end),
+        let (padding, rest, from) = match &self.padding {
+            None => ("", rest, self.text.end),
             Some(padding) => {
                 let rest = rest.strip_prefix(kept(self.text.end..padding.start)?)?;
-                (inside(rest)?.1, padding.end)
+                let (inside, rest) = inside(rest)?;
+                (inside, rest, padding.end)
             }
         };
         (rest == kept(from..self.chunk.len())?).then_some(Added {
             text,
+            padding,
             adds: self.adds,
             index: self.index,
         })
@@ -81,26 +85,26 @@ impl Frame {
         self.misses = 0;
     }
 
-    /// Keeps `chunk`, which `data` says, if it adds text and nothing else.
-    pub(super) fn keep(&mut self, data: &[u8], chunk: &Chunk<'_>) {
+    /// Keeps `chunk`, which `data` says, if it adds text and nothing else; tells whether it does.
+    pub(super) fn keep(&mut self, data: &[u8], chunk: &Chunk<'_>) -> bool {
+        self.try_keep(data, chunk).is_some()
+    }
+
+    fn try_keep(&mut self, data: &[u8], chunk: &Chunk<'_>) -> Option<()> {
         if !self.is_open() {
-            return;
+            return None;
         }
         self.misses += 1;
-        let Some([choice]) = chunk.choices.as_deref() else {
-            return;
+        let [choice] = chunk.choices.as_deref()? else {
+            return None;
         };
-        let Some((text, adds)) = only_text(choice).filter(|_| data.len() <= LONGEST) else {
-            return;
-        };
+        let (text, adds) = only_text(choice).filter(|_| data.len() <= LONGEST)?;
         let padding = chunk.obfuscation.and_then(|padding| string(padding));
         let place = |part: &str| {
             let start = (part.as_ptr() as usize).checked_sub(data.as_ptr() as usize)?;
             (start + part.len() <= data.len()).then_some(start..start + part.len())
         };
-        let Some(text) = place(text) else {
-            return;
-        };
+        let text = place(text)?;
         self.padding = padding
             .and_then(place)
             .filter(|padding| text.end < padding.start);
@@ -109,6 +113,30 @@ impl Frame {
         self.index = choice.index.unwrap_or(0);
         self.chunk.clear();
         self.chunk.extend_from_slice(data);
+        Some(())
+    }
+
+    /// Keeps no chunk any more.
+    pub(super) fn forget(&mut self) {
+        self.chunk.clear();
+    }
+
+    /// The chunk that is kept, with these insides of strings for its text and its padding.
+    pub(super) fn filled(&self, text: &str, padding: &str) -> Vec<u8> {
+        let kept = |range: Range<usize>| self.chunk.get(range).unwrap_or_default();
+        let (until, from) = match &self.padding {
+            Some(own) => (own.start, own.end),
+            None => (self.chunk.len(), self.chunk.len()),
+        };
+        let padding = self.padding.as_ref().map_or("", |_| padding);
+        [
+            kept(0..self.text.start),
+            text.as_bytes(),
+            kept(self.text.end..until),
+            padding.as_bytes(),
+            kept(from..self.chunk.len()),
+        ]
+        .concat()
     }
 }
 
@@ -158,7 +186,7 @@ fn inside(data: &[u8]) -> Option<(&str, &[u8])> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{sync::Arc, time::Instant};
 
     use bytes::Bytes;
@@ -197,6 +225,7 @@ mod tests {
             let next = chunk(&format!(r#"{{"content":"{text}"}}"#));
             let added = Added {
                 text,
+                padding: "",
                 adds: Adds::Answer,
                 index: 1,
             };
@@ -242,6 +271,17 @@ mod tests {
         assert_eq!(added(padded(" years", "")).as_deref(), Some(" years"));
         assert_eq!(added(padded("", "a,b")).as_deref(), Some(""));
         assert_eq!(added(padded("a", "b") + ","), None);
+    }
+
+    #[test]
+    fn a_chunk_is_filled_with_another_text() {
+        let chunk = r#"{"choices":[{"delta":{"content":"five"}}],"obfuscation":"abc","x":1}"#;
+        let filled = kept(chunk).filled("six", "d");
+        let added = kept(chunk).added(&filled).unwrap();
+        assert_eq!((added.text, added.padding), ("six", "d"));
+
+        let filled = kept(&self::chunk(r#"{"content":"five"}"#)).filled("six", "d");
+        assert_eq!(filled, self::chunk(r#"{"content":"six"}"#).as_bytes());
     }
 
     #[test]
@@ -345,7 +385,7 @@ mod tests {
     }
 
     /// A chunk as some upstream writes it, most of them like the one before.
-    fn event() -> impl Strategy<Value = String> {
+    pub(in crate::rag) fn event() -> impl Strategy<Value = String> {
         let text = prop_oneof![
             4 => "( [a-z]{1,6}| \\[1\\]|\\.|\n|é|日本|👍|\"|\\\\){0,2}",
             1 => Just(String::new()),

@@ -25,6 +25,7 @@ mod refusal;
 pub mod report;
 pub mod settings;
 pub mod skip;
+mod speakers;
 pub mod stream;
 pub mod tally;
 pub mod tokens;

@@ -4,26 +4,25 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, LazyLock},
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use memchr::memmem::Finder;
 use serde_json::{Map, Value, json};
 
 use super::{
     Error, Progress, citations,
-    frame::{Added, Adds, Frame},
+    frame::{Added, Frame},
     links::Links,
     report::{Report, Timings},
+    speakers::{Ended, Speakers, may_matter},
 };
 use crate::{
     openai::{
         Identity, Json, Object,
-        chunk::{Choice, Chunk, Family},
-        escape,
+        chunk::{Chunk, Family},
     },
     sse::{self, Event, Payload},
     upstream::{self, EventStream},
@@ -39,7 +38,7 @@ pub struct Outgoing {
     grounding: Option<Grounding>,
     timings: Timings,
     include_usage: bool,
-    choices: Vec<Speaker>,
+    speakers: Speakers,
     /// Whether the upstream's identity is replaced: a chunk of the gateway's own went out first.
     renamed: Option<bool>,
     frame: Frame,
@@ -55,18 +54,6 @@ pub struct Grounding {
     pub links: Option<Links>,
     /// Whether `report` went out.
     pub told: bool,
-}
-
-/// One of the answers of a stream.
-#[derive(Debug, Default)]
-struct Speaker {
-    index: u32,
-    /// Its text so far; kept only for citations.
-    text: String,
-    spoke: bool,
-    /// Whether it called a tool.
-    called: bool,
-    finished: bool,
 }
 
 impl Outgoing {
@@ -87,7 +74,7 @@ impl Outgoing {
             grounding: None,
             timings,
             include_usage,
-            choices: Vec::new(),
+            speakers: Speakers::default(),
             renamed: None,
             frame: Frame::default(),
             done: false,
@@ -125,8 +112,7 @@ impl Outgoing {
         if self.done {
             return Ok(None);
         }
-        let finished = self.choices.iter().any(|choice| choice.finished);
-        if !finished {
+        if !self.speakers.any_finished() {
             return Err(self.truncated());
         }
         self.done = true;
@@ -142,7 +128,7 @@ impl Outgoing {
 
     /// Whether every answer that began has its finish.
     pub fn has_finished(&self) -> bool {
-        !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished)
+        self.speakers.all_finished()
     }
 
     /// Whether `[DONE]` went out: nothing follows it.
@@ -186,7 +172,8 @@ impl Outgoing {
         // The gateway asked for it: some servers count on the chunk with the finish.
         let counted = unasked && is_metered;
         let renamed = self.rename(&chunk);
-        let ended = self.watch(choices);
+        let is_cited = self.is_cited();
+        let ended = self.speakers.watch(choices, is_cited);
         let first = !choices.is_empty()
             && self
                 .grounding
@@ -218,71 +205,13 @@ impl Outgoing {
     fn add(&mut self, added: Added<'_>) {
         self.frame.hit();
         self.progress.tally.said(added.text);
-        let mut speakers = self.choices.iter_mut();
-        let speaker = speakers.find(|speaker| speaker.index == added.index);
-        let (Some(speaker), Adds::Answer) = (speaker, added.adds) else {
-            return;
-        };
-        speaker.spoke |= !added.text.is_empty();
-        let links = self.grounding.as_ref().map(|grounding| &grounding.links);
-        if links.is_some_and(Option::is_some) {
-            speaker.text.push_str(&escape::read(added.text));
-        }
+        let is_cited = self.is_cited();
+        self.speakers.add(added, is_cited);
     }
 
-    /// Notes what the choices say; returns the positions in the chunk of those that ended with it.
-    fn watch(&mut self, choices: &[Choice<'_>]) -> Vec<Ended> {
-        let cited = self
-            .grounding
-            .as_ref()
-            .is_some_and(|grounding| grounding.links.is_some());
-        let mut ended = Vec::new();
-        for (position, choice) in choices.iter().enumerate() {
-            let index = choice.index.unwrap_or(0);
-            let speaker = match self
-                .choices
-                .iter_mut()
-                .position(|speaker| speaker.index == index)
-            {
-                Some(at) => self.choices.get_mut(at),
-                None => {
-                    self.choices.push(Speaker {
-                        index,
-                        ..Speaker::default()
-                    });
-                    self.choices.last_mut()
-                }
-            };
-            let Some(speaker) = speaker else { continue };
-            if let Some(delta) = &choice.delta {
-                speaker.called |= delta.calls_tools();
-                speaker.spoke |= speaker.called;
-                if cited || !speaker.spoke {
-                    let text = delta.text();
-                    speaker.spoke |= !text.is_empty();
-                    if cited {
-                        speaker.text.push_str(&text);
-                    }
-                }
-            }
-            speaker.spoke |= choice.text.as_ref().is_some_and(|text| !text.is_empty());
-            // Some servers write an empty reason into every chunk.
-            let reason = choice
-                .finish_reason
-                .as_ref()
-                .filter(|reason| !reason.is_empty());
-            if let Some(reason) = reason
-                && !speaker.finished
-            {
-                speaker.finished = true;
-                ended.push(Ended {
-                    position,
-                    index,
-                    ran_out: reason == "length" && !speaker.spoke,
-                });
-            }
-        }
-        ended
+    fn is_cited(&self) -> bool {
+        let links = self.grounding.as_ref().map(|grounding| &grounding.links);
+        links.is_some_and(Option::is_some)
     }
 
     /// Adds `rag`, whole on the first chunk and what only the end knows on the last, and the annotations of the answers that ended.
@@ -295,11 +224,7 @@ impl Outgoing {
             && let Some(mut choices) = object.value("choices").and_then(Json::items)
         {
             for end in ended {
-                let text = self
-                    .choices
-                    .iter()
-                    .find(|speaker| speaker.index == end.index)
-                    .map_or("", |speaker| speaker.text.as_str());
+                let text = self.speakers.text(end.index);
                 let (annotations, unknown) =
                     citations::annotate(text, &grounding.report.selection, links);
                 warnings.extend(unknown);
@@ -368,11 +293,14 @@ impl Outgoing {
     /// The finish that an upstream forgot before its `[DONE]`; with retrieval off nobody adds it.
     fn missing_finish(&mut self) -> Option<Bytes> {
         let first = !self.grounding.as_ref()?.told;
-        if self.choices.iter().any(|choice| choice.finished) {
+        if self.speakers.any_finished() {
             return None;
         }
-        let called = self.choices.iter().any(|choice| choice.called);
-        let reason = if called { "tool_calls" } else { "stop" };
+        let reason = if self.speakers.any_called() {
+            "tool_calls"
+        } else {
+            "stop"
+        };
         let identity = self
             .progress
             .identity
@@ -412,38 +340,6 @@ impl Outgoing {
             detail: detail.to_owned(),
         })
     }
-}
-
-/// A choice that ended with a chunk.
-#[derive(Debug, Clone, Copy)]
-struct Ended {
-    /// Where in the chunk's `choices` it stands.
-    position: usize,
-    /// Its index.
-    index: u32,
-    /// Whether it used up its tokens without a word.
-    ran_out: bool,
-}
-
-/// Whether an event can hold a finish, a failure or a count of tokens.
-fn may_matter(data: &[u8]) -> bool {
-    /// Made once: to make one costs more than to look through an event.
-    static KEYS: LazyLock<[Finder<'_>; 3]> =
-        LazyLock::new(|| ["\"error\"", "\"finish_reason\"", "\"usage\""].map(Finder::new));
-    let [error, finish, usage] = &*KEYS;
-    error.find(data).is_some() || says(data, finish) || says(data, usage)
-}
-
-/// Whether `key`, quotes included, may stand before something other than `null`.
-fn says(data: &[u8], key: &Finder<'_>) -> bool {
-    key.find_iter(data).any(|at| {
-        let rest = data.get(at + key.needle().len()..).unwrap_or_default();
-        let value = rest
-            .iter()
-            .position(|byte| !matches!(byte, b' ' | b':' | b'\t'))
-            .and_then(|start| rest.get(start..));
-        !value.is_some_and(|value| value.starts_with(b"null"))
-    })
 }
 
 /// Adds `annotations` to those that the upstream gave.

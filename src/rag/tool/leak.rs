@@ -3,6 +3,8 @@
 //! The text is held back only while it could still be the beginning of such a call, which is a few characters, and then until that call
 //! ends. What stands behind it is text again.
 
+use std::borrow::Cow;
+
 use super::{
     calls::Call,
     extent::{self, Extent, Fit, Search},
@@ -59,7 +61,15 @@ pub(super) struct Rest {
 
 impl Filter {
     /// Takes a piece of text; returns what of all text so far may go out now.
-    pub(super) fn push(&mut self, text: &str) -> String {
+    pub(super) fn push<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
+        let is_plain = self.is_idle()
+            && self.place == Place::InText
+            && extent::first_marker(text).is_none()
+            && extent::half_a_marker(text) == 0;
+        if is_plain {
+            self.code.read(text);
+            return Cow::Borrowed(text);
+        }
         self.held.push_str(text);
         let mut out = String::new();
         while !self.held.is_empty() {
@@ -70,7 +80,12 @@ impl Filter {
             }
             self.search = Search::default();
         }
-        out
+        Cow::Owned(out)
+    }
+
+    /// Whether nothing is held back.
+    pub(super) fn is_idle(&self) -> bool {
+        self.held.is_empty()
     }
 
     /// Gives out what is held because it might become markup: what follows is no text.
@@ -279,7 +294,7 @@ mod tests {
     fn text_is_held_no_longer_than_it_may_be_a_call() {
         let goes_out = |text: &str, more: &str| {
             let mut filter = Filter::default();
-            let mut out = filter.push(text);
+            let mut out = filter.push(text).into_owned();
             assert!(out.len() < text.len(), "{text}");
             out.push_str(&filter.push(more));
             assert_eq!(out, format!("{text}{more}"));

@@ -27,7 +27,8 @@ pub(in crate::rag) async fn answer(pipeline: Arc<Pipeline>, job: Job) -> Result<
 
 fn pieces(mut session: Session, told: Arc<Mutex<Meta>>) -> Pieces {
     async_stream::try_stream! {
-        let mut voice = Voice::new(&session);
+        let request = &session.job.request;
+        let mut voice = Voice::new(Arc::clone(&session.job.progress), &request.model, request.include_usage);
         loop {
             session.prepare();
             let pipeline = Arc::clone(&session.pipeline);

@@ -126,7 +126,7 @@ impl Heard {
             .map(|content| content_text(content).into_owned())
             .unwrap_or_default();
         let mut filter = Filter::default();
-        let mut kept = filter.push(&text);
+        let mut kept = filter.push(&text).into_owned();
         let rest = filter.finish();
         kept.push_str(&rest.text);
         if kept == text || content.items().is_some() {

@@ -1,6 +1,9 @@
 //! What the client of a stream hears: one answer with one identity, made of the turns.
 
 mod ending;
+mod form;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -8,13 +11,18 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 pub(super) use self::ending::finish_reason;
-use super::{calls::Gathered, leak::Filter, session::Session};
+use self::form::Form;
+use super::{calls::Gathered, leak::Filter};
 use crate::{
     openai::{
         Identity, Json, Object,
         chunk::{Choice, Chunk, Family},
+        escape,
     },
-    rag::{Error, Progress},
+    rag::{
+        Error, Progress,
+        frame::{Added, Adds},
+    },
     sse::{self, Event, Payload},
     upstream::{self, Route},
 };
@@ -53,6 +61,7 @@ pub(super) struct Voice {
 struct Hearing {
     calls: Gathered,
     filter: Filter,
+    form: Form,
     content: Option<String>,
     says_otherwise: bool,
     finish: Option<String>,
@@ -63,11 +72,12 @@ struct Hearing {
 }
 
 impl Voice {
-    pub(super) fn new(session: &Session) -> Self {
+    /// The voice of an answer by what the client calls `asked`.
+    pub(super) fn new(progress: Arc<Progress>, asked: &str, include_usage: bool) -> Self {
         Self {
-            progress: Arc::clone(&session.job.progress),
-            asked: session.job.request.model.clone(),
-            include_usage: session.job.request.include_usage,
+            progress,
+            asked: asked.to_owned(),
+            include_usage,
             upstream: String::new(),
             model: String::new(),
             held: None,
@@ -123,6 +133,12 @@ impl Voice {
     }
 
     fn data(&mut self, event: Event, data: &Bytes) -> Result<Vec<Bytes>, Error> {
+        if event.is_whole()
+            && let Some(added) = self.turn.form.added(data)
+            && (added.adds == Adds::Answer || self.turn.filter.is_idle())
+        {
+            return Ok(self.again(event, data, added).into_iter().collect());
+        }
         let chunk = match Chunk::parse(data) {
             Ok(chunk) => chunk,
             // Half an event is the end of the stream: behind its finish a turn is whole all the same.
@@ -166,7 +182,8 @@ impl Voice {
         let is_string = delta
             .content
             .is_some_and(|content| content.get().starts_with('"'));
-        let mut says = delta.thinks();
+        let thinks = delta.thinks();
+        let mut says = thinks;
         if text.is_empty() && !says {
             // Ordinary pieces of text are not taken apart: only what is none can hold a call, or something that nobody here knows.
             says = self.look_closely(data);
@@ -183,7 +200,7 @@ impl Voice {
                 self.turn.content.get_or_insert_default().push_str(&held);
                 pieces.extend(self.spoken(held));
             }
-            text.clone().into_owned()
+            text.clone()
         };
         if is_string || !text.is_empty() {
             self.turn.content.get_or_insert_default().push_str(&out);
@@ -200,13 +217,13 @@ impl Voice {
             return pieces;
         }
         let first = !self.role_told && self.held.is_none() && !begins;
-        let as_it_came = !self.is_renamed(chunk)
-            && out == text
+        let keeps_its_shape = !self.is_renamed(chunk)
             && (begins || delta.role.is_none())
             && !first
             && chunk.usage.is_none()
             && delta.tool_calls.is_none()
             && finish.is_none();
+        let as_it_came = keeps_its_shape && out == text;
         let piece = if as_it_came {
             event.relayed()
         } else {
@@ -222,7 +239,41 @@ impl Voice {
         self.role_told = true;
         pieces.extend(self.held.take());
         pieces.push(piece);
+        if !first && !begins && chunk.usage.is_none() && out == text {
+            let mut form = std::mem::take(&mut self.turn.form);
+            let write = |data: &Bytes, text: &str| {
+                self.rewritten(data, if is_string && thinks { "" } else { text }, is_string)
+            };
+            form.keep(data, chunk, (!keeps_its_shape).then_some(write));
+            self.turn.form = form;
+        }
         pieces
+    }
+
+    /// What goes out for a chunk that is like one before, but for what it adds.
+    fn again(&mut self, event: Event, data: &Bytes, added: Added<'_>) -> Option<Bytes> {
+        self.turn.form.hit();
+        self.progress.tally.said(added.text);
+        let content = self.turn.content.get_or_insert_default();
+        if added.adds == Adds::Thoughts {
+            let written = self.turn.form.written(added, added.text.as_bytes());
+            return written.or_else(|| event.relayed());
+        }
+        let text = escape::read(added.text);
+        let out = self.turn.filter.push(&text);
+        if out.is_empty() {
+            return None;
+        }
+        content.push_str(&out);
+        self.text.push_str(&out);
+        self.spoke = true;
+        let mut written = Vec::new();
+        escape::write_inside(&out, &mut written);
+        match self.turn.form.written(added, &written) {
+            None if out == text => event.relayed(),
+            None => self.rewritten(data, &out, true),
+            written => written,
+        }
     }
 
     /// Takes the calls out of a delta; tells whether it says something beside them that is neither text nor thought.
