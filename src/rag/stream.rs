@@ -17,6 +17,7 @@ use super::{
     Error, Progress, citations,
     frame::{Added, Adds, Frame},
     links::Links,
+    passages::Selection,
     report::{Report, Timings},
 };
 use crate::{
@@ -55,6 +56,20 @@ pub struct Grounding {
     pub links: Option<Links>,
     /// Whether `report` went out.
     pub told: bool,
+}
+
+impl Grounding {
+    /// Lets go of what only the first chunk tells: passages and page images are most of what a stream would hold to its end.
+    fn forget(&mut self) {
+        let selection = &mut self.report.selection;
+        if self.links.is_none() {
+            *selection = Selection::default();
+            return;
+        }
+        for source in &mut selection.sources {
+            source.forget_content();
+        }
+    }
 }
 
 /// One of the answers of a stream.
@@ -328,6 +343,7 @@ impl Outgoing {
             grounding.report.warnings.append(&mut warnings);
             last.remove("warnings");
             object.set("rag", grounding.report.with(&last));
+            grounding.forget();
         } else {
             object.set("rag", Json::of(&Value::Object(last)));
         }
