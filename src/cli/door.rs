@@ -4,7 +4,6 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use futures_util::future::{BoxFuture, FutureExt};
-use hyper_util::{rt::TokioExecutor, server::conn::auto};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
@@ -12,7 +11,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, connection};
+use super::{
+    Failure,
+    connection::{self, Versions},
+};
 use crate::http::Transport;
 
 /// How long a client may take to agree on TLS.
@@ -79,17 +81,17 @@ impl Door {
     /// What serves a socket to its end; agreeing on TLS is part of it, so that nobody waits for a client that is slow at it.
     pub(super) fn serve(
         &self,
-        server: Arc<auto::Builder<TokioExecutor>>,
+        versions: Arc<Versions>,
         closing: CancellationToken,
     ) -> impl FnOnce(TcpStream) -> Serving + Send + 'static {
         let (router, tls) = (self.router.clone(), self.tls.clone());
         move |socket| match tls {
-            None => connection::serve(server, socket, Transport::Plain, router, closing).boxed(),
+            None => connection::serve(versions, socket, Transport::Plain, router, closing).boxed(),
             Some(tls) => async move {
                 let Some(agreed) = agree(tls.accept(socket), &closing).await else {
                     return Ok(());
                 };
-                connection::serve(server, agreed?, Transport::Tls, router, closing).await
+                connection::serve(versions, agreed?, Transport::Tls, router, closing).await
             }
             .boxed(),
         }

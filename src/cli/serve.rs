@@ -86,6 +86,7 @@ pub(super) async fn gateway(
         loop {
             sleep(SWEEP).await;
             parts.load().sweep();
+            give_back();
         }
     };
     tokio::select! {
@@ -95,6 +96,14 @@ pub(super) async fn gateway(
     }
     exporter.finish().await;
     Ok(())
+}
+
+/// Lets the allocator return memory to the system that has been free for a while.
+///
+/// mimalloc looks after that only when it takes or frees a page, so that after a rush it would hold all of it until the next one. What is
+/// taken here is large enough to be a page of its own, and is not written to.
+fn give_back() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
 }
 
 /// Lets a crash leave no image of the memory behind: every key is in it.

@@ -5,10 +5,6 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use hyper_util::{
-    rt::{TokioExecutor, TokioTimer},
-    server::conn::auto,
-};
 use tokio::{
     net::TcpStream,
     signal::unix::{Signal, SignalKind, signal},
@@ -19,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use super::{
+    connection::Versions,
     door::{Door, Doors},
     workers::Workers,
 };
@@ -39,9 +36,9 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) {
     let (connections, end) = (TaskTracker::new(), CancellationToken::new());
-    let server = Arc::new(builder());
+    let versions = Arc::new(Versions::default());
     let connect = |door: &Door, socket, peer| {
-        connect(&server, workers, door, (socket, peer), &connections, &end);
+        connect(&versions, workers, door, (socket, peer), &connections, &end);
     };
 
     let mut draining = false;
@@ -97,26 +94,8 @@ pub(super) async fn serve(
     let _ = timeout(LAST_WORDS, closing).await;
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http1()
-        .timer(TokioTimer::new())
-        // See `connection` for the clocks in its place.
-        .header_read_timeout(None)
-        .max_buf_size(64 << 10);
-    server
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Some(Duration::from_secs(30)))
-        // What waits for a client that does not read is held once a stream; hyper's own is 400 KB.
-        .max_send_buf_size(64 << 10)
-        .max_header_list_size(64 << 10);
-    server
-}
-
 fn connect(
-    server: &Arc<auto::Builder<TokioExecutor>>,
+    versions: &Arc<Versions>,
     workers: &Workers,
     door: &Door,
     (socket, peer): (TcpStream, SocketAddr),
@@ -125,7 +104,7 @@ fn connect(
 ) {
     // Small pieces must not wait for the acknowledgement of the one before.
     let _ = socket.set_nodelay(true);
-    let serve = door.serve(Arc::clone(server), closing.clone());
+    let serve = door.serve(Arc::clone(versions), closing.clone());
     // A connection lives beside the others; it ends with its client, or at the drain's deadline with the process.
     workers.serve(socket, connections, move |socket| async move {
         if let Err(error) = serve(socket).await {

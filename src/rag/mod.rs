@@ -127,11 +127,16 @@ impl Pipeline {
     /// Answers a request.
     pub async fn answer(self: Arc<Self>, mut job: Job) -> Result<Answer, Error> {
         job.request.remove_own_annotations();
-        let mode = job.mode;
-        if mode != Mode::Off {
-            job.check_files().await?;
+        if job.mode == Mode::Off {
+            return self.relay(&job, &mut None).await;
         }
-        match mode {
+        // On the heap by itself: it is several times as large as what a request needs that is only relayed.
+        Box::pin(self.answer_with_search(job)).await
+    }
+
+    async fn answer_with_search(self: Arc<Self>, mut job: Job) -> Result<Answer, Error> {
+        job.check_files().await?;
+        match job.mode {
             Mode::Off => self.relay(&job, &mut None).await,
             Mode::Tool if job.request.stream => tool::stream(self, job).await,
             Mode::Tool => tool::whole(self, job).await,

@@ -16,6 +16,7 @@ use super::{
     Error, Progress, citations,
     frame::{Added, Frame},
     links::Links,
+    passages::Selection,
     report::{Report, Timings},
     speakers::{Ended, Speakers, may_matter},
 };
@@ -54,6 +55,20 @@ pub struct Grounding {
     pub links: Option<Links>,
     /// Whether `report` went out.
     pub told: bool,
+}
+
+impl Grounding {
+    /// Lets go of what only the first chunk tells: passages and page images are most of what a stream would hold to its end.
+    fn forget(&mut self) {
+        let selection = &mut self.report.selection;
+        if self.links.is_none() {
+            *selection = Selection::default();
+            return;
+        }
+        for source in &mut selection.sources {
+            source.forget_content();
+        }
+    }
 }
 
 impl Outgoing {
@@ -253,6 +268,7 @@ impl Outgoing {
             grounding.report.warnings.append(&mut warnings);
             last.remove("warnings");
             object.set("rag", grounding.report.with(&last));
+            grounding.forget();
         } else {
             object.set("rag", Json::of(&Value::Object(last)));
         }

@@ -5,6 +5,7 @@
 //! begun, for a connection that rests, and for one that rests while the process wants to end.
 
 mod socket;
+mod versions;
 
 use std::{
     future::poll_fn,
@@ -22,10 +23,7 @@ use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -34,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 use self::socket::Socket;
+pub(super) use self::versions::Versions;
 use crate::{
     alarm::{Alarm, Halt},
     http::Transport,
@@ -50,7 +49,7 @@ const LAST_REST: Duration = Duration::from_millis(500);
 
 /// Serves one connection until it ends; after `closing` it takes no further request and does not rest.
 pub(super) async fn serve<S>(
-    server: Arc<auto::Builder<TokioExecutor>>,
+    versions: Arc<Versions>,
     socket: S,
     transport: Transport,
     router: Router,
@@ -60,55 +59,105 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let life = Arc::new(Life::default());
-    let socket = Socket::new(socket, Arc::clone(&life));
+    let mut clocks = Clocks::new(Arc::clone(&life), closing);
+    let mut socket = Socket::new(socket, Arc::clone(&life));
+    let mut first = Vec::new();
+    let spoken = match clocks.during(|cx| socket.poll_spoken(&mut first, cx)).await {
+        Passed::Over(spoken) => spoken?,
+        Passed::Finish | Passed::Cut => return Ok(()),
+    };
     let service = Counted {
         router,
         transport,
-        life: Arc::clone(&life),
+        life,
     };
-    let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(socket), service));
-    let (mut clock, mut halt) = (Alarm::new(Instant::now() + HEAD), Halt::new(closing));
-    let mut closed = None;
+    let server = versions.of(spoken);
+    let mut connection =
+        std::pin::pin!(server.serve_connection(TokioIo::new(socket.after(first)), service));
     loop {
-        let woken = poll_fn(|cx| {
-            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                return Poll::Ready(Woken::Ended(ended));
-            }
-            if closed.is_none() && halt.poll(cx).is_ready() {
-                return Poll::Ready(Woken::Closing);
-            }
-            clock.poll(cx).map(|()| Woken::Clock)
-        });
-        match woken.await {
-            Woken::Ended(ended) => return ended,
-            Woken::Closing => {}
-            Woken::Clock => match (life.patience(life.now(), closed), closed) {
-                (Some(wait), _) => {
-                    clock.set(Instant::now() + wait);
-                    continue;
-                }
-                (None, Some(_)) => return Ok(()),
-                (None, None) => {}
-            },
-        }
-        if life.was_heard() {
+        match clocks.during(|cx| connection.as_mut().poll(cx)).await {
+            Passed::Over(ended) => return ended,
             // In good order: HTTP/2 tells the client which of its requests were still heard.
-            connection.as_mut().graceful_shutdown();
+            Passed::Finish => connection.as_mut().graceful_shutdown(),
+            Passed::Cut => return Ok(()),
         }
-        // A client that connected a moment ago has its first request on the way; hyper would hang up on it.
-        closed = Some(life.now());
-        clock.set(Instant::now() + LAST_REST);
     }
 }
 
+/// The clocks of a connection, and the process that may want to end.
+struct Clocks {
+    life: Arc<Life>,
+    clock: Alarm,
+    halt: Halt,
+    /// Since when it is to end.
+    closed: Option<u64>,
+}
+
+/// What became of a step of a connection.
+enum Passed<T> {
+    /// It is over.
+    Over(T),
+    /// The connection is to end once it has answered what it heard.
+    Finish,
+    /// The connection held its place for nothing for too long.
+    Cut,
+}
+
 /// Why the loop over a connection looks around.
-enum Woken<E> {
-    /// The connection is over.
-    Ended(E),
+enum Woken<T> {
+    /// The step is over.
+    Over(T),
     /// The process wants to end.
     Closing,
     /// It is time to look whether the connection holds its place for nothing.
     Clock,
+}
+
+impl Clocks {
+    fn new(life: Arc<Life>, closing: CancellationToken) -> Self {
+        Self {
+            life,
+            clock: Alarm::new(Instant::now() + HEAD),
+            halt: Halt::new(closing),
+            closed: None,
+        }
+    }
+
+    /// Polls a step until it is over, or something is to be done about its connection.
+    async fn during<T>(&mut self, mut step: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Passed<T> {
+        loop {
+            let woken = poll_fn(|cx| {
+                if let Poll::Ready(over) = step(cx) {
+                    return Poll::Ready(Woken::Over(over));
+                }
+                if self.closed.is_none() && self.halt.poll(cx).is_ready() {
+                    return Poll::Ready(Woken::Closing);
+                }
+                self.clock.poll(cx).map(|()| Woken::Clock)
+            });
+            match woken.await {
+                Woken::Over(over) => return Passed::Over(over),
+                Woken::Closing => {}
+                Woken::Clock => {
+                    let patience = self.life.patience(self.life.now(), self.closed);
+                    match (patience, self.closed) {
+                        (Some(wait), _) => {
+                            self.clock.set(Instant::now() + wait);
+                            continue;
+                        }
+                        (None, Some(_)) => return Passed::Cut,
+                        (None, None) => {}
+                    }
+                }
+            }
+            self.closed = Some(self.life.now());
+            self.clock.set(Instant::now() + LAST_REST);
+            // A client that connected a moment ago has its first request on the way; hyper would hang up on it.
+            if self.life.was_heard() {
+                return Passed::Finish;
+            }
+        }
+    }
 }
 
 /// What a connection is doing. Times are milliseconds since it began.

@@ -304,6 +304,14 @@ impl Selection {
 }
 
 impl Source {
+    /// Lets go of what it says: what is left is what a citation of it needs.
+    pub(super) fn forget_content(&mut self) {
+        self.prompt_text = String::new();
+        self.passage.content = String::new();
+        self.passage.image = None;
+        self.passage.bboxes = None;
+    }
+
     /// The passage as it stands in the prompt.
     pub fn block(&self, style: Style) -> String {
         let mut block = String::with_capacity(self.prompt_text.len() + HEAD);
