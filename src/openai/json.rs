@@ -11,10 +11,8 @@ use serde::{
     de::{Error, IgnoredAny, Unexpected},
 };
 
-use super::{
-    escape,
-    walk::{self, Walk},
-};
+use super::escape;
+use crate::walk::{self, Walk};
 
 /// One JSON text, known to be valid; cheap to clone.
 #[derive(Clone, PartialEq, Eq)]

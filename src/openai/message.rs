@@ -9,8 +9,8 @@ use serde_json::{json, value::RawValue};
 use super::{
     escape,
     json::{Json, Object},
-    walk::{self, Walk},
 };
+use crate::walk::{self, Walk};
 
 /// A message as the client wrote it, with its role read.
 #[derive(Debug, Clone)]

@@ -19,8 +19,6 @@ mod writer;
 
 use serde::Serialize;
 
-use crate::walk;
-
 pub use self::{
     chat::ChatRequest,
     chunk::Identity,
