@@ -1,10 +1,12 @@
 //! Which of the found passages the model is given, and why the others are not.
 
+mod overlap;
 #[cfg(test)]
 mod tests;
 
 use serde::Serialize;
 
+use self::overlap::holds;
 use super::{defuse, tokens};
 use crate::{access::Scope, retrieval::Passage};
 
@@ -394,33 +396,6 @@ fn refuse(passage: &Passage, bounds: &Bounds<'_>) -> Option<Reason> {
         .is_some_and(|relevance| relevance < bounds.min_relevance)
         .then_some(Reason::Relevance)
 }
-
-fn holds(larger: &Passage, smaller: &Passage) -> bool {
-    let (larger, smaller) = (larger.content.trim(), smaller.content.trim());
-    contains(larger.as_bytes(), smaller.as_bytes())
-}
-
-/// Whether `part` stands in `text`.
-///
-/// Every passage is compared with every other, and a search for a whole one costs far more to begin than the search for its first bytes, which
-/// stand in few others.
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    /// A text that repeats itself may hold those bytes everywhere; then the search for the whole is the faster one.
-    const TRIES: usize = 8;
-    if text.len() <= part.len() {
-        return text == part;
-    }
-    let beginning = part.get(..BEGINNING).unwrap_or(part);
-    let mut found = memchr::memmem::find_iter(text, beginning);
-    let mut places = found.by_ref().take(TRIES);
-    if places.any(|at| text.get(at..).is_some_and(|rest| rest.starts_with(part))) {
-        return true;
-    }
-    found.next().is_some() && memchr::memmem::find(text, part).is_some()
-}
-
-/// How many bytes of a passage are looked for at first.
-const BEGINNING: usize = 32;
 
 /// The longest beginning of `text` that is estimated at `budget` tokens, never cut inside a word.
 fn cut(text: &str, budget: u32) -> String {
