@@ -127,28 +127,30 @@ impl Pipeline {
     /// Answers a request.
     pub async fn answer(self: Arc<Self>, mut job: Job) -> Result<Answer, Error> {
         job.request.remove_own_annotations();
-        if job.mode == Mode::Off {
-            return self.relay(&job, &mut None).await;
-        }
-        // On the heap by itself: it is several times as large as what a request needs that is only relayed.
-        Box::pin(self.answer_with_search(job)).await
-    }
-
-    async fn answer_with_search(self: Arc<Self>, mut job: Job) -> Result<Answer, Error> {
-        job.check_files().await?;
+        // What needs a search is several times as large as what a request needs that is only relayed, and on the heap by itself.
         match job.mode {
             Mode::Off => self.relay(&job, &mut None).await,
-            Mode::Tool if job.request.stream => tool::stream(self, job).await,
-            Mode::Tool => tool::whole(self, job).await,
-            Mode::Inject if job.request.stream && job.options.events => {
-                job.may_search().await?;
-                Ok(self.narrate(job))
-            }
-            Mode::Inject => {
-                job.may_search().await?;
-                let grounded = self.ground(&mut job).await?;
-                self.relay_grounded(&mut job, grounded).await
-            }
+            Mode::Inject => Box::pin(self.inject(job)).await,
+            Mode::Tool => Box::pin(self.call_tools(job)).await,
+        }
+    }
+
+    async fn inject(self: Arc<Self>, mut job: Job) -> Result<Answer, Error> {
+        job.check_files().await?;
+        job.may_search().await?;
+        if job.request.stream && job.options.events {
+            return Ok(self.narrate(job));
+        }
+        let grounded = self.ground(&mut job).await?;
+        self.relay_grounded(&mut job, grounded).await
+    }
+
+    async fn call_tools(self: Arc<Self>, job: Job) -> Result<Answer, Error> {
+        job.check_files().await?;
+        if job.request.stream {
+            tool::stream(self, job).await
+        } else {
+            tool::whole(self, job).await
         }
     }
 
