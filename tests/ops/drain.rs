@@ -130,10 +130,12 @@ async fn a_connection_that_is_idle_does_not_hold_the_process() {
         .unwrap();
     let mut head = [0; 15];
     idle.read_exact(&mut head).unwrap();
-    // One that never sent a byte, and one that stopped in the middle of a head.
+    // One that never sent a byte, one that stopped in the middle of a head, and one before it was clear that it speaks HTTP/2.
     let fresh = TcpStream::connect(program.authority()).unwrap();
     let mut slow = TcpStream::connect(program.authority()).unwrap();
     slow.write_all(b"GET /healthz HT").unwrap();
+    let mut unclear = TcpStream::connect(program.authority()).unwrap();
+    unclear.write_all(b"PRI * HT").unwrap();
     // All of them are served: they were accepted before this one.
     assert_eq!(program.get("/healthz").await.status(), 200);
 
@@ -141,7 +143,7 @@ async fn a_connection_that_is_idle_does_not_hold_the_process() {
     let ended = tokio::time::timeout(Duration::from_secs(10), program.end()).await;
 
     assert_eq!(ended.expect("something held it").0, Some(0));
-    drop((idle, fresh, slow));
+    drop((idle, fresh, slow, unclear));
 }
 
 #[tokio::test]
