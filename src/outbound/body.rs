@@ -42,11 +42,12 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let polled = match &mut self.0 {
+        match &mut self.0 {
             Kind::Own(body) => body.poll_frame(cx),
-            Kind::Shared(body, _) => Pin::new(body).poll_frame(cx),
-        };
-        polled.map(|frame| frame.map(|frame| frame.map_err(Error::Broken)))
+            Kind::Shared(body, _) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(Error::from))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {

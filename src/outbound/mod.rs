@@ -23,7 +23,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, Version, header};
+use http::{HeaderValue, Request, Response, Uri, Version};
 use http_body_util::Full;
 use tokio::time::Instant;
 use url::Url;
@@ -57,7 +57,13 @@ pub enum Error {
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The connection broke, or what came is no HTTP.
     #[error("the connection broke")]
-    Broken(#[from] hyper::Error),
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<hyper::Error> for Error {
+    fn from(error: hyper::Error) -> Self {
+        Self::Broken(error.into())
+    }
 }
 
 /// One neighbour's address, and the connections that are open to it.
@@ -117,13 +123,13 @@ impl Origin {
     ) -> Result<Response<Body>, Error> {
         let shard = self.shard();
         while let Some(connection) = shard.idle.take() {
-            match connection.exchange(self.for_own(request)).await {
+            match connection.exchange(request, &self.host).await {
                 Ok(response) => return Ok(response),
                 // The neighbour hung up at that very moment, and nothing was sent.
                 Err(Unsent {
                     request: Some(unsent),
                     ..
-                }) => request = unsent.map(|body| body.into_inner().unwrap_or_default()),
+                }) => request = unsent,
                 Err(Unsent { error, .. }) => return Err(error),
             }
         }
@@ -135,7 +141,7 @@ impl Origin {
         };
         match connected {
             Connected::Own(connection) => {
-                let exchange = connection.exchange(self.for_own(request));
+                let exchange = connection.exchange(request, &self.host);
                 exchange.await.map_err(|unsent| unsent.error)
             }
             Connected::Shared(place) => place.exchange(self.for_shared(request)).await,
@@ -173,7 +179,7 @@ impl Origin {
         if let Some(making) = making {
             making.speaks_http1();
         }
-        Ok(Connected::Own(own::open(io, &shard.idle).await?))
+        Ok(Connected::Own(own::Connection::new(io, &shard.idle)))
     }
 
     /// `request` as HTTP/2 wants it: with the whole address.
@@ -184,13 +190,6 @@ impl Origin {
             *request.uri_mut() = uri;
         }
         *request.version_mut() = Version::HTTP_2;
-        request.map(Full::new)
-    }
-
-    /// `request` as HTTP/1.1 wants it: with the host in its head.
-    fn for_own(&self, mut request: Request<Bytes>) -> Request<Full<Bytes>> {
-        let headers = request.headers_mut();
-        headers.insert(header::HOST, self.host.clone());
         request.map(Full::new)
     }
 

@@ -25,32 +25,32 @@ use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn origin(address: SocketAddr, http2: Http2, streams: usize) -> Origin {
+pub(super) fn origin(address: SocketAddr, http2: Http2, streams: usize) -> Origin {
     let base = Url::parse(&format!("http://{address}/v1")).unwrap();
     Origin::new(&base, http2, streams).unwrap()
 }
 
-async fn ask(origin: &Origin) -> Result<Response<Body>, Error> {
+pub(super) async fn ask(origin: &Origin) -> Result<Response<Body>, Error> {
     let mut request = Request::new(Bytes::from_static(b"{}"));
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = origin.path("/chat/completions").unwrap();
     origin.send(request, PATIENCE).await
 }
 
-async fn text(response: Response<Body>) -> String {
+pub(super) async fn text(response: Response<Body>) -> String {
     let body = BodyExt::collect(response.into_body()).await;
     let body = body.unwrap().to_bytes();
     String::from_utf8(body.to_vec()).unwrap()
 }
 
 /// A listener, and the sockets that it accepts one by one.
-async fn listen() -> (SocketAddr, TcpListener) {
+pub(super) async fn listen() -> (SocketAddr, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     (listener.local_addr().unwrap(), listener)
 }
 
 /// Reads one request with the body `{}`.
-async fn hear(socket: &mut TcpStream) -> String {
+pub(super) async fn hear(socket: &mut TcpStream) -> String {
     let mut heard = Vec::new();
     while !heard.ends_with(b"\r\n\r\n{}") {
         assert_ne!(socket.read_buf(&mut heard).await.unwrap(), 0, "hung up");
@@ -58,7 +58,7 @@ async fn hear(socket: &mut TcpStream) -> String {
     String::from_utf8(heard).unwrap()
 }
 
-async fn say(socket: &mut TcpStream, text: &str) {
+pub(super) async fn say(socket: &mut TcpStream, text: &str) {
     socket.write_all(text.as_bytes()).await.unwrap();
 }
 
@@ -263,7 +263,7 @@ impl Multiplexer {
                     let answer = service_fn(move |request: Request<Incoming>| {
                         let (say, said) = mpsc::unbounded_channel();
                         assert_eq!(request.uri().path(), "/v1/chat/completions");
-                        assert!(!request.headers().contains_key(header::HOST));
+                        assert!(!request.headers().contains_key(http::header::HOST));
                         tell.send(say).unwrap();
                         async { Ok::<_, Infallible>(Response::new(piecewise(said))) }
                     });
