@@ -86,7 +86,7 @@ impl<S> Timed<S> {
             _ => (silence, Some((Deadline::Idle, self.idle))),
         };
         self.alarm.set(at);
-        self.alarm.poll(cx).map(|()| {
+        self.alarm.poll_at(now, cx).map(|()| {
             let (deadline, after) = error?;
             Some(self.passed(deadline, after))
         })
