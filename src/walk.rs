@@ -58,6 +58,26 @@ pub(crate) fn inside(text: &[u8]) -> Option<&str> {
     std::str::from_utf8(inside).ok()
 }
 
+/// Which of `names` is the key that is written like this. Most objects say them in one order, so that the one `expected` is looked at first.
+fn place_of(
+    written: &[u8],
+    names: &[&str],
+    expected: usize,
+) -> Result<Option<usize>, serde_json::Error> {
+    let is = |name: &&str, key: &[u8]| name.as_bytes() == key;
+    if names.get(expected).is_some_and(|name| is(name, written)) {
+        return Ok(Some(expected));
+    }
+    let place = names.iter().position(|name| is(name, written));
+    if place.is_some() {
+        return Ok(place);
+    }
+    Ok(match key(written)? {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(key) => names.iter().position(|name| is(name, &key)),
+    })
+}
+
 impl<'a> Walk<'a> {
     /// Steps into an object; `None` when `text` is something else.
     pub(crate) fn object(text: &'a [u8]) -> Option<Self> {
@@ -128,28 +148,49 @@ impl<'a> Walk<'a> {
         &mut self,
         names: [&str; N],
     ) -> Option<[Option<&'a [u8]>; N]> {
+        let mut found = [None; N];
+        let is_clear = self.each_of(names, |place, _, walk| {
+            if let Some(found) = found.get_mut(place) {
+                *found = walk.value_text();
+            }
+        });
+        is_clear.then_some(found)
+    }
+
+    /// Walks over the value that is next, an object, and has `read` walk over the values of the fields with these names, told by their places
+    /// in the list and the names; the first of those that stand twice. Says whether it is an object in which none of them does, and whose keys
+    /// can be read.
+    pub(crate) fn each_of<'n, const N: usize>(
+        &mut self,
+        names: [&'n str; N],
+        mut read: impl FnMut(usize, &'n str, &mut Self),
+    ) -> bool {
         if !self.enter(b'{') {
             self.value();
-            return None;
+            return false;
         }
-        let mut found = [None; N];
-        let mut is_clear = true;
-        while let Some(Entry {
-            key: written,
-            value,
-        }) = self.entry()
-        {
-            let Ok(key) = key(self.text.get(written).unwrap_or_default()) else {
-                is_clear = false;
-                continue;
-            };
-            let place = names.iter().position(|name| name.as_bytes() == &*key);
-            if let Some(found) = place.and_then(|place| found.get_mut(place)) {
-                is_clear &= found.replace(self.text.get(value)?).is_none();
+        let (mut seen, mut is_clear, mut expected) = ([false; N], true, 0);
+        while let Some(written) = self.key() {
+            let written = self.text.get(written).unwrap_or_default();
+            let place = place_of(written, &names, expected);
+            is_clear &= place.is_ok();
+            let known = place.ok().flatten().and_then(|place| {
+                let (name, seen) = (names.get(place)?, seen.get_mut(place)?);
+                Some((place, *name, std::mem::replace(seen, true)))
+            });
+            match known {
+                Some((place, name, false)) => {
+                    expected = place + 1;
+                    read(place, name, self);
+                }
+                twice_or_unknown => {
+                    is_clear &= twice_or_unknown.is_none();
+                    self.value();
+                }
             }
         }
         self.leave();
-        is_clear.then_some(found)
+        is_clear
     }
 
     /// Walks over the value that is next.
@@ -161,6 +202,12 @@ impl<'a> Walk<'a> {
             _ => self.skip(|byte| !is_between(byte) && !matches!(byte, b']' | b'}')),
         }
         begin..self.at
+    }
+
+    /// Walks over the value that is next, and gives it.
+    pub(crate) fn value_text(&mut self) -> Option<&'a [u8]> {
+        let value = self.value();
+        self.text.get(value)
     }
 
     fn skip_nested(&mut self) {

@@ -65,16 +65,7 @@ fn read_results(walk: &mut Walk<'_>) -> Option<SearchReply> {
 
 /// Reads the result that is next; `None` where it lacks what a passage needs.
 fn read_result(walk: &mut Walk<'_>) -> Option<Passage> {
-    let [
-        chunk_id,
-        content,
-        score,
-        scores,
-        source,
-        workspace,
-        image,
-        bboxes,
-    ] = walk.fields([
+    const NAMES: [&str; 8] = [
         "chunk_id",
         "content",
         "score",
@@ -83,8 +74,21 @@ fn read_result(walk: &mut Walk<'_>) -> Option<Passage> {
         "workspace",
         "image",
         "bboxes",
-    ])?;
-    let mut scores = scores.and_then(read_scores).unwrap_or_default();
+    ];
+    let (mut scores, mut source, mut workspace) = (None, None, None);
+    let mut found = [None; NAMES.len()];
+    let is_clear = walk.each_of(NAMES, |place, name, walk| match name {
+        "scores" => scores = read_scores(walk),
+        "source" => source = read_source(walk),
+        "workspace" => workspace = read_workspace(walk),
+        _ => {
+            if let Some(found) = found.get_mut(place) {
+                *found = walk.value_text();
+            }
+        }
+    });
+    let [chunk_id, content, score, _, _, _, image, bboxes] = is_clear.then_some(found)?;
+    let mut scores = scores.unwrap_or_default();
     let score = match tree(score)? {
         Some(Value::Object(score)) => {
             let part = |name| score.get(name).and_then(Value::as_f64);
@@ -100,16 +104,16 @@ fn read_result(walk: &mut Walk<'_>) -> Option<Passage> {
         content: content.and_then(text).unwrap_or_default(),
         score: score.or(scores.relevance)?,
         scores,
-        source: read_source(source?)?,
-        workspace: workspace.and_then(read_workspace),
+        source: source?,
+        workspace,
         image: image.and_then(read_image),
         bboxes: tree(bboxes)?,
     })
 }
 
-fn read_scores(json: &[u8]) -> Option<Scores> {
+fn read_scores(walk: &mut Walk<'_>) -> Option<Scores> {
     let names = ["text", "vision", "keyword", "multivector", "relevance"];
-    let [text, vision, keyword, multivector, relevance] = walk::fields(json, names)?;
+    let [text, vision, keyword, multivector, relevance] = walk.fields(names)?;
     Some(Scores {
         text: text.and_then(number),
         vision: vision.and_then(number),
@@ -119,7 +123,7 @@ fn read_scores(json: &[u8]) -> Option<Scores> {
     })
 }
 
-fn read_source(json: &[u8]) -> Option<Source> {
+fn read_source(walk: &mut Walk<'_>) -> Option<Source> {
     let [
         file_id,
         filename,
@@ -132,22 +136,19 @@ fn read_source(json: &[u8]) -> Option<Source> {
         tags,
         content_types,
         external_metadata,
-    ] = walk::fields(
-        json,
-        [
-            "file_id",
-            "filename",
-            "title",
-            "mime_type",
-            "size_bytes",
-            "page_start",
-            "page_end",
-            "total_pages",
-            "tags",
-            "content_types",
-            "external_metadata",
-        ],
-    )?;
+    ] = walk.fields([
+        "file_id",
+        "filename",
+        "title",
+        "mime_type",
+        "size_bytes",
+        "page_start",
+        "page_end",
+        "total_pages",
+        "tags",
+        "content_types",
+        "external_metadata",
+    ])?;
     // Pages are counted from 1; a 0 says that nobody counted.
     let page = |json| number(json).filter(|page| *page > 0);
     let content_types = content_types.and_then(|json| serde_json::from_slice(json).ok());
@@ -183,8 +184,8 @@ fn read_tag(json: &[u8]) -> Option<Tag> {
     })
 }
 
-fn read_workspace(json: &[u8]) -> Option<Workspace> {
-    let [id, name] = walk::fields(json, ["id", "name"])?;
+fn read_workspace(walk: &mut Walk<'_>) -> Option<Workspace> {
+    let [id, name] = walk.fields(["id", "name"])?;
     Some(Workspace {
         id: WorkspaceId(number(id?)?),
         name: name.and_then(text).unwrap_or_default(),
