@@ -36,6 +36,8 @@ pub struct Outgoing {
     upstream: String,
     model: String,
     progress: Arc<Progress>,
+    /// Whether the caller's tokens are limited.
+    is_metered: bool,
     grounding: Option<Grounding>,
     timings: Timings,
     include_usage: bool,
@@ -85,6 +87,7 @@ impl Outgoing {
             family,
             upstream: upstream.to_owned(),
             model: model.to_owned(),
+            is_metered: progress.tally.is_metered(),
             progress,
             grounding: None,
             timings,
@@ -152,7 +155,7 @@ impl Outgoing {
     }
 
     fn data(&mut self, event: Event, data: &Bytes) -> Result<Option<Bytes>, Error> {
-        let is_metered = self.progress.tally.is_metered();
+        let is_metered = self.is_metered;
         if event.is_whole() && self.renamed == Some(false) {
             if let Some(added) = self.frame.added(data) {
                 self.add(added);
@@ -219,7 +222,9 @@ impl Outgoing {
     /// Notes what a chunk says that adds text and nothing else.
     fn add(&mut self, added: Added<'_>) {
         self.frame.hit();
-        self.progress.tally.said(added.text);
+        if self.is_metered {
+            self.progress.tally.said(added.text);
+        }
         let is_cited = self.is_cited();
         self.speakers.add(added, is_cited);
     }

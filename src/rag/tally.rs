@@ -29,6 +29,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Tally {
     counts: Mutex<Counts>,
+    /// What is settled where no upstream's count is there.
+    metered: Mutex<Metered>,
     /// When the first event of a stream went to the client.
     pub first_event: OnceLock<Instant>,
     /// What was done, step by step, where the request is followed.
@@ -70,8 +72,6 @@ pub struct Counts {
     pub failures: Vec<(String, &'static str)>,
     /// Limits of the key that were used up on the way, each by a word.
     pub limited: Vec<&'static str>,
-    /// What is settled where no upstream's count is there.
-    metered: Metered,
 }
 
 /// What upstreams count (`usage`).
@@ -121,7 +121,7 @@ impl Tally {
         counts.passages = selection.sources.len();
         counts.defused = selection.suspicious.len();
         counts.passage_tokens = selection.tokens;
-        let more = counts.metered.given(selection.tokens);
+        let more = self.metered().given(selection.tokens);
         if let Some(reservation) = self.reservation.get() {
             reservation.raise(more, Instant::now());
         }
@@ -152,7 +152,7 @@ impl Tally {
             counts.prompt_tokens = usage.prompt_tokens.or(counts.prompt_tokens);
             counts.completion_tokens = usage.completion_tokens.or(counts.completion_tokens);
             if let Some(told) = usage.total() {
-                counts.metered.told(told);
+                self.metered().told(told);
             }
         }
     }
@@ -175,7 +175,7 @@ impl Tally {
     /// Holds `reservation` for a request whose prompt is about `prompt` tokens, until the tally is settled.
     pub fn hold(&self, reservation: Reservation, prompt: u64) {
         if self.reservation.set(reservation).is_ok() {
-            self.lock().metered = Metered::new(prompt);
+            *self.metered() = Metered::new(prompt);
         }
     }
 
@@ -186,27 +186,26 @@ impl Tally {
 
     /// Notes that an upstream is asked: from here on it may count.
     pub fn asks(&self) {
-        self.lock().metered.asks();
+        self.metered().asks();
     }
 
     /// Notes that the upstream that was asked last refused or failed, and so counts nothing.
     pub fn unanswered(&self) {
-        self.lock().metered.unanswered();
+        self.metered().unanswered();
     }
 
     /// Estimates what a chunk says, where tokens are limited and its stream may end without a count.
     pub fn relayed(&self, chunk: &Chunk<'_>) {
         self.steps.hear(|call| heard::chunk(call, chunk));
         if self.is_metered() {
-            self.lock().metered.relayed(chunk);
+            self.metered().relayed(chunk);
         }
     }
 
-    /// The same of a chunk that adds this text and nothing else: the inside of a JSON string.
+    /// The same of a chunk that adds this text and nothing else: the inside of a JSON string. Only for a request whose tokens are limited,
+    /// which whoever relays its events knows.
     pub(super) fn said(&self, inside: &str) {
-        if self.is_metered() {
-            self.lock().metered.says_json(inside);
-        }
+        self.metered().says_json(inside);
     }
 
     /// Estimates what a whole answer says, where tokens are limited and it has no count.
@@ -214,8 +213,8 @@ impl Tally {
         self.steps.over(|call| heard::answer(call, answer));
         let has_count = answer.value("usage").is_some_and(|usage| !usage.is_null());
         if self.is_metered() && !has_count {
-            let mut counts = self.lock();
-            texts_of(answer).for_each(|text| counts.metered.says(&text));
+            let mut metered = self.metered();
+            texts_of(answer).for_each(|text| metered.says(&text));
         }
     }
 
@@ -223,7 +222,7 @@ impl Tally {
     pub fn used_beside(&self, answer: &Object) {
         let usage: Option<Usage> = answer.read_value("usage");
         let told = usage.and_then(|usage| usage.total());
-        self.lock().metered.beside(told.unwrap_or_default());
+        self.metered().beside(told.unwrap_or_default());
     }
 
     /// Notes that a limit of the key was used up on the way.
@@ -234,7 +233,7 @@ impl Tally {
     /// Puts what the request took in the place of what was held for it; once, whoever says so first.
     pub fn settle(&self) {
         if let Some(reservation) = self.reservation.get() {
-            let spent = self.lock().metered.spent();
+            let spent = self.metered().spent();
             reservation.settle(spent, Instant::now());
         }
     }
@@ -242,7 +241,7 @@ impl Tally {
     /// What would be settled now.
     #[cfg(test)]
     pub(super) fn spent(&self) -> u64 {
-        self.lock().metered.spent()
+        self.metered().spent()
     }
 
     /// Notes the longest wait between two events.
@@ -270,6 +269,10 @@ impl Tally {
     /// Counts a turn to another upstream instead of this one.
     pub fn fell_back(&self, upstream: &str) {
         self.lock().fallbacks.push(upstream.to_owned());
+    }
+
+    fn metered(&self) -> MutexGuard<'_, Metered> {
+        self.metered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {

@@ -253,7 +253,9 @@ impl Voice {
     /// What goes out for a chunk that is like one before, but for what it adds.
     fn again(&mut self, event: Event, data: &Bytes, added: Added<'_>) -> Option<Bytes> {
         self.turn.form.hit();
-        self.progress.tally.said(added.text);
+        if self.progress.tally.is_metered() {
+            self.progress.tally.said(added.text);
+        }
         let content = self.turn.content.get_or_insert_default();
         if added.adds == Adds::Thoughts {
             let written = self.turn.form.written(added, added.text.as_bytes());
