@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    process::{Resource, Rlimit, getrlimit, setrlimit},
+    process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 use tempfile::TempDir;
@@ -30,7 +30,10 @@ pub(crate) struct Place {
     rest: CpuSet,
 }
 
-/// A process under measurement, killed when this is dropped.
+/// How long a process may take to end in good order.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A process under measurement, which is told to end when this is dropped: one that takes a profile of itself writes it then.
 pub(crate) struct Process {
     /// Where it listens.
     pub(crate) address: SocketAddr,
@@ -188,8 +191,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let asked = Instant::now();
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if asked.elapsed() > PATIENCE {
+                let _ = self.child.kill();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
