@@ -3,13 +3,16 @@
 use bytes::Bytes;
 use http_body::SizeHint;
 
-use super::Fault;
+use super::{Fault, reading::Room};
 
 /// What a body may hold beside its data, in bytes: extensions of chunks and trailers, which nobody here reads.
 const MOST_ASIDE: u16 = 16 << 10;
 
 /// The end of a body in chunks, as it follows the last data of most.
 const END: &[u8] = b"\r\n0\r\n\r\n";
+
+/// How many digits the size of a chunk has at most that is read at once.
+const PLAIN: usize = 8;
 
 /// How a body is framed, and how far it has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +57,15 @@ impl Framing {
     /// Whether a body that has come so far may end with its connection.
     pub(super) fn ends_with_connection(&self) -> bool {
         *self == Self::UntilClose
+    }
+
+    /// How much is read at once, after a read of so many bytes.
+    pub(super) fn room(&self, read: usize) -> Room {
+        match self {
+            Self::Length(_) => Room::Much,
+            Self::Chunked(_) | Self::UntilClose if read >= Room::Little.bytes() => Room::Much,
+            Self::Chunked(_) | Self::UntilClose => Room::Little,
+        }
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
@@ -145,6 +157,11 @@ impl Chunks {
 
     /// How much of `said` is framing, up to the next data or the end.
     fn pass(&mut self, said: &[u8]) -> Result<usize, Fault> {
+        if let Some((passed, size)) = self.plain(said) {
+            self.place = Place::Data;
+            self.left = size;
+            return Ok(passed);
+        }
         let mut passed = 0;
         for byte in said {
             if matches!(self.place, Place::Data | Place::End) {
@@ -156,6 +173,27 @@ impl Chunks {
         Ok(passed)
     }
 
+    /// What most chunks begin with, read at once: the end of the last one's line, and a size without anything beside it. Gives how much
+    /// that is and the size; `None`: it is to be read byte by byte.
+    fn plain(&self, said: &[u8]) -> Option<(usize, u64)> {
+        let line = match self.place {
+            Place::DataCr => said.strip_prefix(b"\r\n")?,
+            Place::Size => said,
+            _ => return None,
+        };
+        let mut size = 0;
+        for (count, byte) in line.iter().take(PLAIN + 1).enumerate() {
+            match char::from(*byte).to_digit(16) {
+                Some(digit) => size = size << 4 | u64::from(digit),
+                None => {
+                    let is_plain = size > 0 && line.get(count..)?.starts_with(b"\r\n");
+                    return is_plain.then_some((said.len() - line.len() + count + 2, size));
+                }
+            }
+        }
+        None
+    }
+
     fn step(&mut self, byte: u8) -> Result<(), Fault> {
         self.place = match (self.place, byte) {
             (Place::Size | Place::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
@@ -164,7 +202,7 @@ impl Chunks {
                 self.left = larger + u64::from(digit);
                 Place::Digits
             }
-            (Place::Digits | Place::Blank, b' ' | b'\t') => self.aside(Place::Blank)?,
+            (Place::Digits | Place::Blank, b' ' | b'\t') => Place::Blank,
             (Place::Digits | Place::Blank, b';') => self.aside(Place::Extension)?,
             (Place::Digits | Place::Blank | Place::Extension, b'\r') => Place::SizeLf,
             // What takes a lone one for the end of a line would see other chunks here.

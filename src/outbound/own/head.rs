@@ -49,8 +49,9 @@ pub(super) fn write(request: &Request<Bytes>, host: &HeaderValue) -> Bytes {
     }
     let body = request.body();
     if !body.is_empty() || !request.method().is_safe() {
-        let length = itoa::Buffer::new().format(body.len()).to_owned();
-        field(&mut head, &header::CONTENT_LENGTH, length.as_bytes());
+        let mut digits = itoa::Buffer::new();
+        let length = digits.format(body.len()).as_bytes();
+        field(&mut head, &header::CONTENT_LENGTH, length);
     }
     head.extend_from_slice(b"\r\n");
     head.into()
@@ -120,11 +121,18 @@ fn understood(
         let value = value.map_err(|_| Fault::Head(httparse::Error::HeaderValue))?;
         headers.append(name, value);
     }
-    let is_newer = response.version == Some(1);
-    let (framing, is_plain) = framing(status, &mut headers, is_newer)?;
-    let says = |option: &str| tokens(&headers, &header::CONNECTION).any(|said| said == option);
+    let is_http11 = response.version == Some(1);
+    let (framing, is_certain) = framing(status, &mut headers, is_http11)?;
+    let connection = tokens(&headers, &header::CONNECTION);
+    let says = |option: &str| {
+        let mut said = connection.iter().flatten();
+        said.any(|said| said == option)
+    };
     Ok(Head {
-        keeps_open: is_plain && !says("close") && (is_newer || says("keep-alive")),
+        keeps_open: is_certain
+            && connection.is_some()
+            && !says("close")
+            && (is_http11 || says("keep-alive")),
         status,
         framing,
         headers,
@@ -135,21 +143,23 @@ fn understood(
 fn framing(
     status: StatusCode,
     headers: &mut HeaderMap,
-    is_newer: bool,
+    is_http11: bool,
 ) -> Result<(Framing, bool), Fault> {
     if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Ok((Framing::Length(0), true));
     }
     if headers.contains_key(header::TRANSFER_ENCODING) {
-        if !is_newer {
+        if !is_http11 {
             return Err(Fault::Encoding);
         }
         // It overrides a length, which somebody on the way may have gone by.
-        let is_plain = headers.remove(header::CONTENT_LENGTH).is_none();
-        let last = tokens(headers, &header::TRANSFER_ENCODING).last();
-        return Ok(match last.as_deref() {
-            Some("chunked") => (Framing::chunked(), is_plain),
-            _ => (Framing::UntilClose, false),
+        let is_alone = headers.remove(header::CONTENT_LENGTH).is_none();
+        // The last one decides; with others before it, not everybody may see it as the last.
+        let encodings = tokens(headers, &header::TRANSFER_ENCODING).unwrap_or_default();
+        let is_chunked = encodings.last().is_some_and(|last| last == "chunked");
+        return Ok(match is_chunked {
+            true => (Framing::chunked(), is_alone && encodings.len() == 1),
+            false => (Framing::UntilClose, false),
         });
     }
     let mut length = None;
@@ -172,11 +182,12 @@ fn framing(
     })
 }
 
-/// What a field lists, in lower case.
-fn tokens(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> {
-    let values = headers.get_all(name).into_iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|token| token.trim_matches([' ', '\t']).to_ascii_lowercase())
+/// What a field lists, in lower case; `None` where something of it cannot be read.
+fn tokens(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<String>> {
+    let mut tokens = Vec::new();
+    for value in headers.get_all(name) {
+        let listed = value.to_str().ok()?.split(',');
+        tokens.extend(listed.map(|token| token.trim_matches([' ', '\t']).to_ascii_lowercase()));
+    }
+    Some(tokens)
 }

@@ -2,18 +2,18 @@
 //!
 //! A client of our own, because of what streams cost: hyper's holds 26 KB for each answer that is open (two buffers and a queue), and goes
 //! through a queue for each piece. Here one task reads, one wake-up a piece, and nothing outlives the request; what is read into belongs to
-//! the thread, and a stream that waits for its next piece holds none of it. httparse reads the heads, as it does for hyper.
+//! the thread ([`reading`]), and a stream that waits for its next piece holds none of it. httparse reads the heads, as it does for hyper.
 //!
 //! Between two requests nobody reads; whether the neighbour hung up in the meantime is looked at when the connection is taken again.
 
 mod framing;
 mod head;
 mod idle;
+mod reading;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    cell::RefCell,
     io,
     pin::Pin,
     sync::Arc,
@@ -21,20 +21,18 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut, buf::Chain};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use http_body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::io::{poll_read_buf, poll_write_buf};
+use tokio::{io::AsyncWrite, task::coop::unconstrained};
+use tokio_util::{either::Either, io::poll_write_buf};
 
 pub(super) use self::idle::Idle;
-use self::{framing::Framing, head::Head};
+use self::{
+    framing::Framing,
+    head::Head,
+    reading::{Room, poll_read},
+};
 use super::{Body, Error, connect::Io};
-
-/// What is read at once at most, in bytes.
-const BLOCK: usize = 16 << 10;
-
-/// Where pieces that are still held leave less than this of a block, the next one is begun; in bytes.
-const LEAST: usize = 4 << 10;
 
 /// Why an exchange broke off. `Display` is for the log.
 #[derive(Debug, thiserror::Error)]
@@ -93,9 +91,10 @@ impl Connection {
         host: &HeaderValue,
     ) -> Result<Response<Body>, Unsent> {
         let mut sending = Sending::new(&request, host);
+        let is_head = request.method() == Method::HEAD;
         // Kept while nothing of it was sent.
         let mut request = Some(request);
-        let mut said = Bytes::new();
+        let mut hearing = Hearing::default();
         let answered = std::future::poll_fn(|cx| {
             sending.poll(cx, &mut self.io);
             if sending.has_begun {
@@ -103,7 +102,7 @@ impl Connection {
             } else if sending.failed.is_some() {
                 return Poll::Ready(Err(Fault::NoAnswer));
             }
-            self.poll_head(cx, &mut said)
+            hearing.poll(cx, &mut self.io)
         });
         let head = match answered.await {
             Ok(head) => head,
@@ -114,8 +113,12 @@ impl Connection {
             }
         };
         let mut response = Response::new(Body::own(OwnBody {
-            said,
-            framing: head.framing,
+            said: hearing.said,
+            room: Room::Much,
+            framing: match is_head {
+                true => Framing::Length(0),
+                false => head.framing,
+            },
             keeps_open: head.keeps_open,
             sending: (!sending.is_over).then(|| Box::new(sending)),
             connection: Some(self),
@@ -123,24 +126,6 @@ impl Connection {
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
         Ok(response)
-    }
-
-    /// Reads the head of the answer; what follows it stays in `said`.
-    fn poll_head(&mut self, cx: &mut Context<'_>, said: &mut Bytes) -> Poll<Result<Head, Fault>> {
-        loop {
-            let more = ready!(poll_read(&mut self.io, cx))?;
-            if more.is_empty() {
-                return Poll::Ready(Err(if said.is_empty() {
-                    Fault::NoAnswer
-                } else {
-                    Fault::Cut
-                }));
-            }
-            append(said, more);
-            if let Some(head) = head::read(said)? {
-                return Poll::Ready(Ok(head));
-            }
-        }
     }
 
     /// Rests until the next request, unless it cannot be used again.
@@ -151,36 +136,59 @@ impl Connection {
     }
 }
 
-/// A head that comes in several pieces is put together; most come in one.
-fn append(said: &mut Bytes, more: Bytes) {
-    if said.is_empty() {
-        *said = more;
-    } else {
-        let mut whole = BytesMut::from(std::mem::take(said));
-        whole.extend_from_slice(&more);
-        *said = whole.freeze();
-    }
-}
-
 /// Whether another request can be sent; the neighbour may have hung up, or sent what nobody asked for.
 fn is_open(io: &mut Io) -> bool {
     let mut nobody = Context::from_waker(Waker::noop());
-    poll_read(io, &mut nobody).is_pending()
+    // However much this task has done in its turn already: a connection that is not looked at would pass for one that is open.
+    let reading = unconstrained(std::future::poll_fn(|cx| poll_read(io, Room::Little, cx)));
+    std::pin::pin!(reading).poll(&mut nobody).is_pending()
 }
 
-/// Reads what is there, into the block that this thread's connections have in common. Empty: the neighbour hung up.
-fn poll_read<R: AsyncRead + Unpin>(io: &mut R, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-    thread_local! {
-        static READ: RefCell<BytesMut> = RefCell::default();
-    }
-    READ.with_borrow_mut(|block| {
-        // From its start again where nobody holds what was read before, which is nearly always.
-        if !block.try_reclaim(BLOCK) && block.capacity() < LEAST {
-            block.reserve(BLOCK);
+/// An answer whose head comes.
+#[derive(Default)]
+struct Hearing {
+    /// What came; behind the head, what of the body came with it.
+    said: Bytes,
+}
+
+impl Hearing {
+    /// Reads the head of the answer, and takes it off what came.
+    fn poll(&mut self, cx: &mut Context<'_>, io: &mut Io) -> Poll<Result<Head, Fault>> {
+        loop {
+            let more = ready!(poll_read(io, Room::Much, cx))?;
+            if more.is_empty() {
+                return Poll::Ready(Err(if self.said.is_empty() {
+                    Fault::NoAnswer
+                } else {
+                    Fault::Cut
+                }));
+            }
+            if self.hear(more)
+                && let Some(head) = head::read(&mut self.said)?
+            {
+                return Poll::Ready(Ok(head));
+            }
         }
-        ready!(poll_read_buf(Pin::new(io), cx, block))?;
-        Poll::Ready(Ok(block.split().freeze()))
-    })
+    }
+
+    /// Takes in what came; says whether it is worth a look. Most heads come in one piece, and one that comes byte by byte must not be read
+    /// from its beginning for each.
+    fn hear(&mut self, more: Bytes) -> bool {
+        let known = self.said.len();
+        if known == 0 {
+            self.said = more;
+            return true;
+        }
+        let mut whole = BytesMut::from(std::mem::take(&mut self.said));
+        whole.extend_from_slice(&more);
+        self.said = whole.freeze();
+        // The empty line that ends a head may have begun in the piece before.
+        let fresh = self.said.get(known.saturating_sub(3)..).unwrap_or_default();
+        let has_end = [&b"\n\r\n"[..], b"\n\n"]
+            .iter()
+            .any(|end| memchr::memmem::find(fresh, end).is_some());
+        has_end || self.said.len() >= head::LARGEST
+    }
 }
 
 /// A request on its way.
@@ -209,7 +217,11 @@ impl Sending {
         }
         match self.poll_all(cx, io) {
             Poll::Ready(Ok(())) => self.is_over = true,
-            Poll::Ready(Err(error)) => self.failed = Some(error),
+            Poll::Ready(Err(error)) => {
+                // TLS tells of a failure only, and not of what went out before it.
+                self.has_begun |= matches!(io, Either::Right(_));
+                self.failed = Some(error);
+            }
             Poll::Pending => {}
         }
     }
@@ -229,6 +241,8 @@ impl Sending {
 pub(super) struct OwnBody {
     /// What was read and not given on.
     said: Bytes,
+    /// How much is read at once.
+    room: Room,
     framing: Framing,
     /// Whether the connection may be used again.
     keeps_open: bool,
@@ -270,8 +284,11 @@ impl OwnBody {
             }
             if let Some(sending) = &mut self.sending {
                 sending.poll(cx, &mut connection.io);
+                // What was sent is let go of.
+                self.sending.take_if(|sending| sending.is_over);
             }
-            self.said = ready!(poll_read(&mut connection.io, cx))?;
+            self.said = ready!(poll_read(&mut connection.io, self.room, cx))?;
+            self.room = self.framing.room(self.said.len());
             if self.said.is_empty() {
                 self.connection = None;
                 let is_whole = self.framing.ends_with_connection();
@@ -282,11 +299,10 @@ impl OwnBody {
 
     /// Lets the connection rest, where nothing speaks against it.
     fn finish(&mut self) {
-        let is_sent = self.sending.as_ref().is_none_or(|sending| sending.is_over);
         if let Some(connection) = self.connection.take()
             && self.keeps_open
             && self.said.is_empty()
-            && is_sent
+            && self.sending.is_none()
         {
             connection.rest();
         }

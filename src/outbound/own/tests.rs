@@ -75,6 +75,16 @@ async fn a_connection_rests_only_where_both_sides_agree_on_the_answers_end() {
             "HTTP/1.1 200 OK\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
             false,
         ),
+        // Somebody on the way may have taken only one of them off.
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked, chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+            false,
+        ),
+        // What cannot be read may say that it closes.
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close, \u{e9}\r\n\r\nhi",
+            false,
+        ),
         // What nobody asked for would be taken for the next answer.
         (
             "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\n\r\n",
@@ -178,6 +188,7 @@ async fn what_cannot_be_an_answer_says_why() {
             "`Transfer-Encoding`",
         ),
         (&long, "larger than 64 KiB"),
+        (&format!("{long}\r\n\r\n"), "larger than 64 KiB"),
         (&many, "head cannot be read: too many headers"),
     ] {
         let error = answer_to(said).await.unwrap_err();
@@ -241,6 +252,209 @@ async fn a_head_may_come_byte_by_byte() {
     assert_eq!(answer.headers()["x-empty"], "");
     assert_eq!(answer.headers()["x-full"], "a b");
     assert_eq!(text(answer).await, "hi");
+}
+
+#[tokio::test]
+async fn what_comes_behind_an_answer_unasked_ends_its_connection() {
+    let (address, listener) = listen().await;
+    let origin = origin(address, Http2::Auto, 1);
+    for _ in 0..2 {
+        let (answer, mut socket) = tokio::join!(ask(&origin), async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            hear(&mut socket).await;
+            say(
+                &mut socket,
+                "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+            )
+            .await;
+            socket
+        });
+        assert_eq!(text(answer.unwrap()).await, "hi");
+        assert_eq!(origin.shard().idle.count(), 1);
+
+        // The next request gets another connection, and not this for an answer.
+        say(
+            &mut socket,
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno",
+        )
+        .await;
+        while origin.shard().idle.count() > 0 {
+            tokio::task::yield_now().await;
+            origin.sweep();
+        }
+    }
+}
+
+#[tokio::test]
+async fn dead_connections_are_known_however_many_a_task_looks_at() {
+    // More than tokio lets a task do in one turn.
+    const MANY: usize = 300;
+    let (address, listener) = listen().await;
+    let idle = Arc::new(Idle::default());
+    for _ in 0..MANY {
+        let (socket, other) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let socket = socket.unwrap();
+        drop(other);
+        // The system has told of it.
+        socket.readable().await.unwrap();
+        idle.put(Either::Left(socket));
+    }
+
+    assert!(idle.take().is_none());
+}
+
+#[tokio::test]
+async fn an_answer_to_a_question_for_its_head_has_no_body() {
+    let (address, listener) = listen().await;
+    let socket = TcpStream::connect(address).await.unwrap();
+    let (mut other, _) = listener.accept().await.unwrap();
+    let idle = Arc::new(Idle::default());
+    let mut request = Request::new(Bytes::new());
+    *request.method_mut() = Method::HEAD;
+    let host = HeaderValue::from_static("h");
+
+    let connection = Connection::new(Either::Left(socket), &idle);
+    say(&mut other, "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n").await;
+    let answer = connection.exchange(request, &host).await.ok().unwrap();
+
+    assert_eq!(text(answer).await, "");
+    assert_eq!(idle.count(), 1);
+}
+
+/// A connection over TLS, and the server's side of it.
+async fn over_tls() -> (Io, tokio_rustls::server::TlsStream<TcpStream>) {
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (
+        signed.cert.der().clone(),
+        signed.signing_key.serialize_der(),
+    );
+    let server = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key.try_into().unwrap())
+        .unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let (address, listener) = listen().await;
+    let connecting = async {
+        let socket = TcpStream::connect(address).await.unwrap();
+        let name = "localhost".try_into().unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+        connector.connect(name, socket).await.unwrap()
+    };
+    let accepting = async {
+        let (socket, _) = listener.accept().await.unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        acceptor.accept(socket).await.unwrap()
+    };
+    let (client, server) = tokio::join!(connecting, accepting);
+    (Either::Right(Box::new(client)), server)
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn asking(body: Bytes) -> (Request<Bytes>, HeaderValue) {
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::POST;
+    (request, HeaderValue::from_static("localhost"))
+}
+
+#[tokio::test]
+async fn a_large_request_goes_out_over_tls_to_its_last_byte() {
+    let (io, mut server) = over_tls().await;
+    let idle = Arc::new(Idle::default());
+    let (request, host) = asking(vec![b'x'; LARGE].into());
+    let serving = async {
+        let mut heard = vec![0; LARGE];
+        server.read_exact(&mut heard).await.unwrap();
+        // The head was longer than nothing.
+        let mut rest = [0; 1 << 10];
+        assert!(server.read(&mut rest).await.unwrap() > 0);
+        let said = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
+        server.write_all(said.as_bytes()).await.unwrap();
+        server.flush().await.unwrap();
+        server
+    };
+    let (answer, mut server) =
+        tokio::join!(Connection::new(io, &idle).exchange(request, &host), serving);
+    assert_eq!(text(answer.ok().unwrap()).await, "hi");
+
+    // And another one on the same connection.
+    let (request, host) = asking(Bytes::from_static(b"{}"));
+    let serving = async {
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"{}") {
+            server.read_buf(&mut heard).await.unwrap();
+        }
+        let said =
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nho\r\n0\r\n\r\nHTTP/1.1 200";
+        server.write_all(said.as_bytes()).await.unwrap();
+        server.flush().await.unwrap();
+        server
+    };
+    let again = idle.take().unwrap();
+    let (answer, _server) = tokio::join!(again.exchange(request, &host), serving);
+    assert_eq!(text(answer.ok().unwrap()).await, "ho");
+    // What nobody asked for is in the same record.
+    assert_eq!(idle.count(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_over_tls_is_whole_only_where_its_end_was_said() {
+    for (said, says_goodbye, is_whole) in [
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+            false,
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhi",
+            true,
+            false,
+        ),
+        ("HTTP/1.1 200 OK\r\n\r\nhi", true, true),
+        // Anybody on the way can cut a connection.
+        ("HTTP/1.1 200 OK\r\n\r\nhi", false, false),
+    ] {
+        let (io, mut server) = over_tls().await;
+        let (request, host) = asking(Bytes::from_static(b"{}"));
+        let serving = async {
+            let mut heard = Vec::new();
+            while !heard.ends_with(b"{}") {
+                server.read_buf(&mut heard).await.unwrap();
+            }
+            server.write_all(said.as_bytes()).await.unwrap();
+            server.flush().await.unwrap();
+            if says_goodbye {
+                server.shutdown().await.unwrap();
+            }
+            drop(server);
+        };
+        let idle = Arc::default();
+        let (answer, ()) =
+            tokio::join!(Connection::new(io, &idle).exchange(request, &host), serving);
+        let body = BodyExt::collect(answer.ok().unwrap().into_body()).await;
+        assert_eq!(body.is_ok(), is_whole, "{said:?} {says_goodbye}");
+    }
+}
+
+#[test]
+fn a_head_that_comes_byte_by_byte_is_looked_at_when_it_may_have_ended() {
+    let mut hearing = Hearing::default();
+    let mut hear = |said: &'static [u8]| hearing.hear(Bytes::from_static(said));
+    assert!(hear(b"H"), "what is no HTTP is refused at once");
+    for byte in b"TTP/1.1 200 OK\r\nx: y\r\n\r".chunks(1) {
+        assert!(!hear(byte));
+    }
+    assert!(hear(b"\n"));
 }
 
 /// More than any socket holds.
@@ -326,15 +540,16 @@ async fn streams_that_wait_hold_nothing_of_what_is_read_into() {
     let (address, listener) = listen().await;
     let origin = origin(address, Http2::Auto, 1);
     let mut waiting = Vec::new();
-    let block = || {
+    let block = |room| {
         let mut io = &b"x"[..];
         let mut nobody = Context::from_waker(Waker::noop());
-        match poll_read(&mut io, &mut nobody) {
+        match poll_read(&mut io, room, &mut nobody) {
             Poll::Ready(Ok(said)) => said.as_ptr().addr(),
             polled => panic!("{polled:?}"),
         }
     };
-    let before = block();
+    let blocks = || [Room::Little, Room::Much].map(block);
+    let before = blocks();
     for _ in 0..50 {
         let (answer, socket) = tokio::join!(ask(&origin), async {
             let (mut socket, _) = listener.accept().await.unwrap();
@@ -346,12 +561,32 @@ async fn streams_that_wait_hold_nothing_of_what_is_read_into() {
             .await;
             socket
         });
-        let mut answer = answer.unwrap();
+        let (mut answer, mut socket) = (answer.unwrap(), socket);
         assert_eq!(answer.body_mut().next().await.unwrap().unwrap(), "hi");
+        assert!(answer.body_mut().next().now_or_never().is_none());
+        say(&mut socket, "2\r\nho\r\n").await;
+        assert_eq!(answer.body_mut().next().await.unwrap().unwrap(), "ho");
         assert!(answer.body_mut().next().now_or_never().is_none());
         waiting.push((answer, socket));
     }
-    assert_eq!(block(), before, "a block is held");
+    assert_eq!(blocks(), before, "a block is held");
+}
+
+#[test]
+fn events_that_come_one_by_one_are_read_into_little() {
+    let little = Room::Little.bytes();
+    for (framing, read, room) in [
+        (Framing::chunked(), 300, Room::Little),
+        (Framing::UntilClose, 300, Room::Little),
+        (Framing::chunked(), little, Room::Much),
+        (Framing::Length(7000), 300, Room::Much),
+    ] {
+        assert_eq!(framing.room(read), room, "{framing:?}");
+    }
+    assert!(
+        little <= 1 << 10,
+        "a queue of such events holds as much for each"
+    );
 }
 
 #[test]
