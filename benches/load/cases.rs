@@ -55,14 +55,14 @@ pub(crate) struct Case {
     pub(crate) clients: usize,
 }
 
-/// The cases whose names contain one of `texts`, and what they are compared with; all where nothing is named.
-pub(crate) fn chosen(texts: &[String]) -> Vec<Case> {
+/// The cases whose names contain one of `texts`, and what they are compared with; all where nothing is named. The largest have so many `streams`.
+pub(crate) fn chosen(texts: &[String], streams: usize) -> Vec<Case> {
     let sizes = [
         (Shape::Whole, 1),
         (Shape::Whole, 32),
         (Shape::Whole, 256),
         (PACED, 100),
-        (PACED, 1000),
+        (PACED, streams),
         (BURST, 8),
     ];
     let mut cases = Vec::new();

@@ -48,6 +48,9 @@ struct Options {
     /// After how many seconds of rest memory is looked at again
     #[arg(long, default_value_t = 60.0)]
     settle: f64,
+    /// How many streams the largest cases, and the one of memory, hold open
+    #[arg(long, default_value_t = 1000)]
+    streams: usize,
     /// How many passages a search finds
     #[arg(long, default_value_t = 5)]
     passages: usize,
@@ -82,7 +85,7 @@ struct Bench {
 
 fn main() -> Result<(), Error> {
     let options = Options::parse();
-    process::allow_many_sockets()?;
+    process::allow_many_sockets(options.streams)?;
     let place = Place::choose()?;
     place.take_the_rest()?;
     let mut bench = Bench {
@@ -110,7 +113,7 @@ fn main() -> Result<(), Error> {
 impl Bench {
     /// Asks every target for every chosen case, in turns.
     fn load(&mut self) -> Result<(), Error> {
-        let cases = cases::chosen(&self.options.cases);
+        let cases = cases::chosen(&self.options.cases, self.options.streams);
         if cases.is_empty() {
             return Ok(());
         }
@@ -217,12 +220,12 @@ impl Bench {
 
         let streams = Case {
             shape: cases::PACED,
-            clients: 1000,
+            clients: self.options.streams,
             ..first
         };
         let mut connections = self
             .runtime
-            .block_on(client::connect(process.address, 1000))?;
+            .block_on(client::connect(process.address, streams.clients))?;
         let round = Duration::from_millis(1);
         let tally = self.runtime.block_on(client::load(
             &mut connections,

@@ -43,14 +43,22 @@ pub(crate) struct Process {
     _folder: TempDir,
 }
 
-/// Asks for as many sockets as the system gives without root: a thousand streams need two thousand.
-pub(crate) fn allow_many_sockets() -> Result<(), Error> {
-    let limit = getrlimit(Resource::Nofile);
-    let most = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
+/// Asks for as many sockets as the system gives without root: the load generator and the stand-in have one each for every stream.
+pub(crate) fn allow_many_sockets(streams: usize) -> Result<(), Error> {
+    let most = getrlimit(Resource::Nofile).maximum;
+    let needed = 2 * streams as u64 + 100;
+    if let Some(most) = most.filter(|most| *most < needed) {
+        return Err(format!(
+            "{streams} streams need {needed} open files, and the system allows {most}: \
+             raise that (`ulimit -Hn`), or hold fewer open with --streams"
+        )
+        .into());
+    }
+    let limit = Rlimit {
+        current: most,
+        maximum: most,
     };
-    Ok(setrlimit(Resource::Nofile, most)?)
+    Ok(setrlimit(Resource::Nofile, limit)?)
 }
 
 impl Place {
