@@ -28,7 +28,10 @@ COPY src src
 COPY benches/load benches/load
 COPY .ci/profiled .ci/
 ARG PROFILED=false
-RUN if [ "$PROFILED" = true ]; then .ci/profiled target/release/groundwire; else cargo build --release --locked; fi
+# What a profiled build leaves behind is several gigabytes, which the layer need not keep.
+RUN if [ "$PROFILED" = true ]; \
+    then .ci/profiled target/release/groundwire && rm -rf target/profiled target/debug; \
+    else cargo build --release --locked; fi
 
 # `cc`: glibc, libgcc and the certificates of public authorities. `nonroot` is user 65532.
 FROM gcr.io/distroless/cc-debian12:nonroot
